@@ -1,0 +1,159 @@
+//! What is addressed: tenants, clients, edges, and the three kinds of address that a fact can have.
+
+use crate::rejection::InvalidText;
+use std::fmt;
+
+/// Longest actor, reason or free text that is accepted, in bytes.
+pub const FREE_TEXT_BYTES_MAX: usize = 256;
+const NAME_BYTES_MAX: usize = 63;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $field:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Reads a name: `[a-z0-9][a-z0-9_-]{0,62}`.
+            ///
+            /// # Errors
+            /// Says which name is meant and what it may contain.
+            pub fn parse(text: &str) -> Result<Self, InvalidText> {
+                if is_name(text) { Ok(Self(text.to_owned())) } else {
+                    Err(InvalidText::new($field, text, "use 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or digit"))
+                }
+            }
+
+            /// The name as it stands in subjects and paths.
+            pub fn as_str(&self) -> &str { &self.0 }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(&self.0) }
+        }
+    };
+}
+
+name!(
+    /// An isolation boundary: one customer organisation or environment of the platform.
+    Tenant,
+    "tenant"
+);
+name!(
+    /// One API consumer within a tenant; it owns one keyring.
+    Client,
+    "client"
+);
+name!(
+    /// A verifier on the roster.
+    EdgeId,
+    "edge"
+);
+
+fn is_name(text: &str) -> bool {
+    let alphabet = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    let first_is_plain = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    first_is_plain && text.len() <= NAME_BYTES_MAX && text.bytes().all(alphabet)
+}
+
+/// Who asked: free text of at most [`FREE_TEXT_BYTES_MAX`] printable bytes, for people and audits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Actor(String);
+
+impl Actor {
+    /// Reads an actor.
+    ///
+    /// # Errors
+    /// When it is empty, too long or has control characters.
+    pub fn parse(text: &str) -> Result<Self, InvalidText> {
+        free_text("actor", text).map(Self)
+    }
+
+    /// One of Keywheel's own services.
+    pub fn service(name: &'static str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// The text as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Checks text that people wrote: not empty, at most [`FREE_TEXT_BYTES_MAX`] bytes, no control characters.
+///
+/// # Errors
+/// Names `field` and says what is wrong.
+pub fn free_text(field: &'static str, text: &str) -> Result<String, InvalidText> {
+    if text.is_empty() || text.len() > FREE_TEXT_BYTES_MAX || text.chars().any(char::is_control) {
+        return Err(InvalidText::new(field, text, "use 1 to 256 bytes without control characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A client's key versions: the aggregate, one subject in the log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyringId {
+    /// Whose client.
+    pub tenant: Tenant,
+    /// Whose keys.
+    pub client: Client,
+}
+
+impl KeyringId {
+    /// Reads `tenant/client`.
+    ///
+    /// # Errors
+    /// When a part is missing or has a character that names may not have.
+    pub fn parse(text: &str) -> Result<Self, InvalidText> {
+        let (tenant, client) =
+            text.split_once('/').ok_or_else(|| InvalidText::new("keyring", text, "write TENANT/CLIENT"))?;
+        Ok(Self { tenant: Tenant::parse(tenant)?, client: Client::parse(client)? })
+    }
+}
+
+impl fmt::Display for KeyringId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.tenant, self.client)
+    }
+}
+
+/// What a fact is about. Each address is one subject in the log and one sequence of decisions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// One client's keys.
+    Keyring(KeyringId),
+    /// A whole tenant: its policy.
+    Tenant(Tenant),
+    /// The installation: its roster of edges.
+    Installation,
+}
+
+impl Address {
+    /// The keyring, where this is one.
+    pub fn keyring(&self) -> Option<&KeyringId> {
+        match self {
+            Address::Keyring(id) => Some(id),
+            Address::Tenant(_) | Address::Installation => None,
+        }
+    }
+
+    /// The tenant, where there is one.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        match self {
+            Address::Keyring(id) => Some(&id.tenant),
+            Address::Tenant(tenant) => Some(tenant),
+            Address::Installation => None,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Keyring(id) => write!(f, "{id}"),
+            Address::Tenant(tenant) => write!(f, "{tenant}"),
+            Address::Installation => f.write_str("the installation"),
+        }
+    }
+}

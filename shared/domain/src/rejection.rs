@@ -1,0 +1,128 @@
+//! Why a command was refused, worded as facts. Codes are part of the contract.
+
+use crate::key::Version;
+use crate::name::EdgeId;
+use std::fmt;
+
+/// Text from outside that is no name, id or free text of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidText {
+    /// Which field was meant.
+    pub field: &'static str,
+    detail: String,
+}
+
+impl InvalidText {
+    /// Of `text` in `field`; `rule` says what is expected. Long text is cut.
+    pub fn new(field: &'static str, text: &str, rule: &str) -> Self {
+        let shown: String = text.chars().take(40).collect();
+        Self { field, detail: format!("{field} {shown:?}: {rule}") }
+    }
+}
+
+impl fmt::Display for InvalidText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for InvalidText {}
+
+/// Why a command has no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// The command does not concern this kind of address.
+    WrongAddress,
+    /// The keyring has no such version.
+    UnknownVersion(Version),
+    /// The keyring has no key at all.
+    NoKey,
+    /// No version is active or pending, so there is nothing to rotate.
+    NothingToRotate,
+    /// A version named in `supersedes` is not active.
+    NotActive(Version),
+    /// As many versions are active or issued as the policy allows.
+    TooManyActive(u32),
+    /// Too many versions are still accepted.
+    TooManyAccepted(usize),
+    /// The version was retired before.
+    AlreadyRetired(Version),
+    /// The version was revoked before.
+    AlreadyRevoked(Version),
+    /// The version's own end has passed.
+    AlreadyExpired(Version),
+    /// Retiring the last accepted version would leave nobody a key.
+    LastActive(Version),
+    /// The log does not show that the version's time has come.
+    NotDue(Version),
+    /// The kid is in the keyring already.
+    KidTaken,
+    /// The digest is in the keyring already.
+    DigestTaken(Version),
+    /// Going back would change nothing, or would leave no key accepted.
+    NothingToRestore,
+    /// The edge is not on the roster.
+    UnknownEdge(EdgeId),
+    /// A policy that contradicts itself.
+    ContradictoryPolicy(&'static str),
+}
+
+impl Rejection {
+    /// The code that programs match on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Rejection::WrongAddress => "wrong_address",
+            Rejection::UnknownVersion(_) => "unknown_version",
+            Rejection::NoKey => "no_key",
+            Rejection::NothingToRotate => "nothing_to_rotate",
+            Rejection::NotActive(_) => "not_active",
+            Rejection::TooManyActive(_) => "too_many_active",
+            Rejection::TooManyAccepted(_) => "too_many_accepted",
+            Rejection::AlreadyRetired(_) => "already_retired",
+            Rejection::AlreadyRevoked(_) => "already_revoked",
+            Rejection::AlreadyExpired(_) => "already_expired",
+            Rejection::LastActive(_) => "last_active",
+            Rejection::NotDue(_) => "not_due",
+            Rejection::KidTaken => "kid_taken",
+            Rejection::DigestTaken(_) => "digest_taken",
+            Rejection::NothingToRestore => "nothing_to_restore",
+            Rejection::UnknownEdge(_) => "unknown_edge",
+            Rejection::ContradictoryPolicy(_) => "contradictory_policy",
+        }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rejection::WrongAddress => f.write_str("this command does not concern that kind of address"),
+            Rejection::UnknownVersion(v) => write!(f, "the keyring has no {v}"),
+            Rejection::NoKey => f.write_str("the keyring has no key; issue one first"),
+            Rejection::NothingToRotate => {
+                f.write_str("no version is active or pending; issue a key instead of rotating")
+            }
+            Rejection::NotActive(v) => write!(f, "{v} is not active, so it cannot be superseded"),
+            Rejection::TooManyActive(n) => write!(
+                f,
+                "{n} versions are active or issued, as many as max_active allows; retire one or raise it"
+            ),
+            Rejection::TooManyAccepted(n) => {
+                write!(f, "{n} versions are still accepted; wait until old ones retire, or retire some")
+            }
+            Rejection::AlreadyRetired(v) => write!(f, "{v} was retired before"),
+            Rejection::AlreadyRevoked(v) => write!(f, "{v} was revoked, and a revoked key never comes back"),
+            Rejection::AlreadyExpired(v) => write!(f, "{v} has expired"),
+            Rejection::LastActive(v) => {
+                write!(f, "{v} is the last accepted version; rotate first, or revoke it if nobody may use it")
+            }
+            Rejection::NotDue(v) => write!(f, "the log does not show that {v} may retire yet"),
+            Rejection::KidTaken => f.write_str("the kid is in the keyring already"),
+            Rejection::DigestTaken(v) => write!(f, "the same key is in the keyring already, as {v}"),
+            Rejection::NothingToRestore => f.write_str("going back there would restore nothing"),
+            Rejection::UnknownEdge(edge) => write!(f, "edge {edge} is not on the roster"),
+            Rejection::ContradictoryPolicy(detail) => f.write_str(detail),
+        }
+    }
+}
+
+impl std::error::Error for Rejection {}
