@@ -1,1 +1,38 @@
-//! placeholder
+//! The bus: the only crate that talks to NATS.
+//!
+//! # Layout
+//! - [`connect`]: one connection per process, its identity, its permission alarms
+//! - [`topology`]: the streams and durables, created or checked
+//! - [`log`]: append under the exact-subject condition, read back, the head
+//! - [`follow`]: replay of the log into a fold, without a gap, for ever
+//! - [`gate`]: `execute`, the one way for a fact to enter the log
+//! - [`commands`]: publishing commands, waiting for outcomes
+//! - [`intake`]: commands from their queue to their outcomes
+//! - [`station`]: what every deciding service starts from
+//! - [`results`]: outcomes and intents
+//! - [`parcel`]: sealed secrets, staged and delivered
+//! - [`pulses`], [`reports`], [`notices`]: what goes beside the log
+//! - [`ask`]: micro service registration, questions and answers
+//! - [`BusError`]: what can go wrong
+
+pub mod ask;
+pub mod commands;
+pub mod connect;
+mod error;
+pub mod follow;
+pub mod gate;
+pub mod intake;
+pub mod log;
+pub mod notices;
+pub mod parcel;
+pub mod pulses;
+pub mod reports;
+pub mod results;
+pub mod station;
+pub mod topology;
+
+pub use connect::{Bus, BusConfig, BusOptions};
+pub use error::BusError;
+pub use follow::{Follower, SharedFold};
+pub use gate::{Executed, Gate};
+pub use station::Station;

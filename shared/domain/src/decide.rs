@@ -157,8 +157,7 @@ fn rotate(
     policy: &Policy,
 ) -> Decided {
     check_room(state, minted)?;
-    let rotatable = |key: &Key| matches!(key.state, KeyState::Active | KeyState::Issued);
-    let Some((_, newest)) = state.keys.iter().rev().find(|(_, key)| rotatable(key)) else {
+    let Some(newest) = model(state, at) else {
         return Err(if state.keys.is_empty() { Rejection::NoKey } else { Rejection::NothingToRotate });
     };
     for version in supersedes {
@@ -171,6 +170,14 @@ fn rotate(
     let reason = IssueReason::Rotate { supersedes: supersedes.to_vec() };
     let body = issued(state, minted, spec, Origin::Minted, reason, policy);
     Ok(Some((Fact::KeyIssued(body), Some(minted.rotation))))
+}
+
+/// The key that a rotation takes after: the newest that is active or pending. Where there is none, the
+/// newest that is still in its overlap: its successor was revoked or retired, and its clients need one.
+fn model(state: &State, at: At) -> Option<&Key> {
+    let primary = |key: &&Key| matches!(key.state, KeyState::Active | KeyState::Issued);
+    let newest_primary = state.keys.values().rev().find(primary);
+    newest_primary.or_else(|| state.live(at).last().map(|(_, key)| key))
 }
 
 /// What was asked, filled up from `model`: a lifetime is taken over as a length, counted from now.

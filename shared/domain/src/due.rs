@@ -5,6 +5,7 @@ use crate::event::Evidence;
 use crate::key::{Key, KeyState, Overlap, Version};
 use crate::state::State;
 use crate::time::{At, Span};
+use std::collections::BTreeSet;
 
 /// How much older than its own quiet period a proof may be when it is used. It covers the clocks of
 /// bus and retirer differing, and the way from the one to the other.
@@ -59,10 +60,32 @@ fn quiet_evidence(key: &Key, overlap: &Overlap, successor: Version, now: At) -> 
     }
 }
 
-/// The newest version above `version` that clients may rely on and that was seen in use.
+/// The newest version that took the place of `version`, that clients may rely on and that was seen in
+/// use. An additional key's use does not count: it belongs to another holder. Nor does that of a newer
+/// key that was superseded or rolled back before `version` was: its holder may have come back since.
 pub fn successor_in_use(state: &State, version: Version, now: At) -> Option<Version> {
-    let mut newer: Vec<_> = state.live(now).filter(|(v, key)| *v > version && key.seen.is_some()).collect();
-    newer.pop().map(|(v, _)| v)
+    let since = |key: &Key| match &key.state {
+        KeyState::Retiring(overlap) => Some(overlap.since),
+        KeyState::Issued | KeyState::Active | KeyState::Retired { .. } | KeyState::Revoked { .. } => None,
+    };
+    let own_since = state.keys.get(&version).and_then(since);
+    let outlasts = |key: &Key| key.state == KeyState::Active || since(key) > own_since;
+    let heirs = heirs(state, version);
+    let counts = |(v, key): &(Version, &Key)| heirs.contains(v) && key.seen.is_some() && outlasts(key);
+    state.live(now).filter(counts).map(|(v, _)| v).last()
+}
+
+/// The higher versions that were made to take the place of `version`, or of one that was.
+fn heirs(state: &State, version: Version) -> BTreeSet<Version> {
+    let mut line = BTreeSet::from([version]);
+    for (v, key) in state.keys.iter().filter(|(v, _)| **v > version) {
+        let meant = |only: &[Version]| only.is_empty() || only.iter().any(|v| line.contains(v));
+        if key.replaces.as_ref().is_some_and(|replaces| meant(&replaces.only)) {
+            line.insert(*v);
+        }
+    }
+    line.remove(&version);
+    line
 }
 
 /// The act that the log alone says is due, if there is one.

@@ -17,7 +17,10 @@ pub fn evolve(mut state: State, recorded: &Recorded) -> State {
         Fact::KeySeen(used) => see(&mut state, used),
         Fact::KeyRetired(ended) => end(&mut state, event.at, ended),
         Fact::RolledBack(restored) => restore(&mut state, restored),
-        Fact::PolicySet(patch) => state.policy = patch.clone(),
+        Fact::PolicySet(patch) => {
+            state.policy = patch.clone();
+            state.policies.push((recorded.seq, patch.clone()));
+        }
         Fact::EdgeAdded(edge) => {
             state.edges.entry(edge.clone()).or_insert(recorded.seq);
         }
@@ -52,6 +55,10 @@ pub(crate) fn overlap(since: At, policy: &Policy, expires_at: Option<At>) -> Ove
 
 fn add_key(state: &mut State, recorded: &Recorded, issued: &Issued) {
     let at = recorded.event.at;
+    let taken = |key: &Key| key.kid == issued.kid || key.digest == issued.digest;
+    if state.keys.contains_key(&issued.version) || state.keys.values().any(taken) {
+        return;
+    }
     for version in &issued.cancels {
         set_state(state, *version, KeyState::Retired { at, cause: Cause::Cancelled });
     }
@@ -74,7 +81,7 @@ fn add_key(state: &mut State, recorded: &Recorded, issued: &Issued) {
         seen: None,
         quiet: None,
     };
-    state.keys.entry(issued.version).or_insert(key);
+    state.keys.insert(issued.version, key);
 }
 
 fn activate(state: &mut State, at: At, activated: &Activated) {

@@ -48,6 +48,9 @@ macro_rules! policy {
         }
 
         impl PolicyPatch {
+            /// A patch that sets nothing.
+            pub const NONE: PolicyPatch = PolicyPatch { $($field: None,)* };
+
             /// This patch after a change.
             #[must_use]
             pub fn changed(mut self, change: &PolicyChange) -> Self {

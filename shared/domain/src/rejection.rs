@@ -37,7 +37,7 @@ pub enum Rejection {
     UnknownVersion(Version),
     /// The keyring has no key at all.
     NoKey,
-    /// No version is active or pending, so there is nothing to rotate.
+    /// No version is accepted any more or pending, so there is nothing to rotate.
     NothingToRotate,
     /// A version named in `supersedes` is not active.
     NotActive(Version),
@@ -99,7 +99,7 @@ impl fmt::Display for Rejection {
             Rejection::UnknownVersion(v) => write!(f, "the keyring has no {v}"),
             Rejection::NoKey => f.write_str("the keyring has no key; issue one first"),
             Rejection::NothingToRotate => {
-                f.write_str("no version is active or pending; issue a key instead of rotating")
+                f.write_str("no version is accepted or pending; issue a key instead of rotating")
             }
             Rejection::NotActive(v) => write!(f, "{v} is not active, so it cannot be superseded"),
             Rejection::TooManyActive(n) => write!(

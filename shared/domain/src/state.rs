@@ -3,8 +3,8 @@
 use crate::event::{CommandId, EventId, FactKind, RotationId};
 use crate::key::{Key, Kid, Version};
 use crate::name::EdgeId;
-use crate::policy::PolicyPatch;
-use crate::time::At;
+use crate::policy::{Policy, PolicyPatch};
+use crate::time::{At, Span};
 use std::collections::BTreeMap;
 
 /// The fold of one address's events. Of the three kinds of address each uses its own part.
@@ -16,6 +16,8 @@ pub struct State {
     pub keys: BTreeMap<Version, Key>,
     /// What a keyring or a tenant sets of the policy.
     pub policy: PolicyPatch,
+    /// Every patch that was ever set, with its position: what an edge that missed the newest goes by.
+    pub policies: Vec<(u64, PolicyPatch)>,
     /// The installation's roster: each edge with the position of its `EdgeAdded`.
     pub edges: BTreeMap<EdgeId, u64>,
     /// The commands that had an effect, with the event that each made.
@@ -40,6 +42,33 @@ pub struct Done {
 }
 
 impl State {
+    /// The policy of a keyring in this state whose tenant is in `tenant`.
+    pub fn policy_within(&self, tenant: &State) -> Policy {
+        Policy::default().overlaid(&tenant.policy).overlaid(&self.policy)
+    }
+
+    /// The longest horizon by which an edge that has applied everything up to `watermark` may serve
+    /// this keyring: by the policy in force there, or the longest since (SAFETY 8).
+    pub fn horizon_since(&self, tenant: &State, watermark: u64, lease: Span) -> Span {
+        let mut longest = lease;
+        for own in self.patches_since(watermark) {
+            for tenants in tenant.patches_since(watermark) {
+                let policy = Policy::default().overlaid(tenants).overlaid(own);
+                longest = longest.max(policy.horizon(lease));
+            }
+        }
+        longest
+    }
+
+    /// The patch in force at `watermark` and those set since; the empty one where none was.
+    fn patches_since(&self, watermark: u64) -> Vec<&PolicyPatch> {
+        const NONE: &PolicyPatch = &PolicyPatch::NONE;
+        let then =
+            self.policies.iter().rev().find(|(seq, _)| *seq <= watermark).map_or(NONE, |(_, patch)| patch);
+        let since = self.policies.iter().filter(|(seq, _)| *seq > watermark).map(|(_, patch)| patch);
+        std::iter::once(then).chain(since).collect()
+    }
+
     /// The newest version, whatever its state.
     pub fn newest(&self) -> Option<(Version, &Key)> {
         self.keys.last_key_value().map(|(version, key)| (*version, key))

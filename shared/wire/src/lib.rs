@@ -1,1 +1,29 @@
-//! placeholder
+//! What goes over the bus, byte by byte: the only place that knows encodings, subjects and headers.
+//!
+//! # Layout
+//! - [`subject`]: every stream, subject, durable and header literal
+//! - [`event`]: the envelope of an event (MessagePack), with [`body`] for what is inside
+//! - [`command`]: what may be published as a command (JSON), checked field by field
+//! - [`outcome`]: what is answered, and the intent that goes before
+//! - [`pulse`], [`usage`], [`delivery`], [`notice`]: the other messages (JSON)
+//! - [`policy`]: policies as JSON and MessagePack
+//! - [`text`]: instants, spans and ids as text
+//! - [`chain`]: the running hash over the log
+//! - [`signature`]: who wrote an event
+
+pub mod body;
+pub mod chain;
+pub mod command;
+pub mod delivery;
+pub mod event;
+mod malformed;
+pub mod notice;
+pub mod outcome;
+pub mod policy;
+pub mod pulse;
+pub mod signature;
+pub mod subject;
+pub mod text;
+pub mod usage;
+
+pub use malformed::Malformed;

@@ -1,0 +1,54 @@
+//! Publishing commands and waiting for their outcomes, as an operator does.
+
+use crate::error::Trying;
+use crate::{Bus, BusError};
+use keywheel_domain::Address;
+use keywheel_domain::event::CommandId;
+use keywheel_wire::outcome::Outcome;
+use keywheel_wire::subject::{self, Verb};
+use serde_json::Value;
+use std::time::Duration;
+
+impl Bus {
+    /// Publishes a command (a JSON object with `id` and `actor`); resolves when it is durable. Sending
+    /// the same document again after an error is safe: its id has one effect.
+    ///
+    /// # Errors
+    /// When it is not certain that it was stored.
+    pub async fn send_command(
+        &self,
+        address: &Address,
+        verb: Verb,
+        document: &Value,
+    ) -> Result<(), BusError> {
+        let subject = subject::command(address, verb);
+        let sent = self.context().publish(subject, document.to_string().into()).await;
+        sent.trying("publishing a command")?.await.trying("publishing a command")?;
+        Ok(())
+    }
+
+    /// Waits for a command's outcome; `None` when there is none after `patience`.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn await_outcome(
+        &self,
+        id: CommandId,
+        patience: Duration,
+    ) -> Result<Option<Outcome>, BusError> {
+        let poll = async {
+            let mut pause = Duration::from_millis(5);
+            loop {
+                if let Some(outcome) = self.outcome(id).await? {
+                    return Ok(outcome);
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(100));
+            }
+        };
+        match tokio::time::timeout(patience, poll).await {
+            Ok(outcome) => outcome.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}

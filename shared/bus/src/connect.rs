@@ -1,0 +1,180 @@
+//! One connection per process, with the identity that it acts under.
+
+use crate::BusError;
+use async_nats::jetstream::{self, stream::Stream};
+use async_nats::{Client, ConnectOptions, Event, ServerError};
+use keywheel_wire::signature::Signer;
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How to reach the bus, and as whom.
+#[derive(Clone, Debug)]
+pub struct BusOptions {
+    /// One or more server URLs, separated by commas.
+    pub url: String,
+    /// File with the seed of the role's user nkey.
+    pub credentials: PathBuf,
+    /// Prefix of the subjects on which replies come: one per role, so that roles cannot read each other's.
+    pub inbox_prefix: String,
+    /// Name of the connection, for the server's own listings.
+    pub name: String,
+    /// Whether to go on trying when the bus is away at the start.
+    pub wait: bool,
+}
+
+/// The part of every service's configuration that says how to reach the bus.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BusConfig {
+    /// One or more server URLs, separated by commas.
+    pub url: String,
+    /// File with the seed of the role's user nkey (0600).
+    pub credentials: PathBuf,
+}
+
+impl BusConfig {
+    /// Options for a process of `role` (`issuer`, `edge-a`, …): its replies come under a prefix of its own.
+    pub fn options(&self, role: &str, wait: bool) -> BusOptions {
+        BusOptions {
+            url: self.url.clone(),
+            credentials: self.credentials.clone(),
+            inbox_prefix: inbox_prefix(role),
+            name: format!("keywheel {role}"),
+            wait,
+        }
+    }
+}
+
+/// The prefix under which a role's replies come; what its credential lets it subscribe to.
+pub fn inbox_prefix(role: &str) -> String {
+    format!("_INBOX_{}", role.replace('-', "_"))
+}
+
+/// The connection.
+#[derive(Clone)]
+pub struct Bus {
+    client: Client,
+    context: jetstream::Context,
+    signer: Arc<Signer>,
+    denied: watch::Receiver<Option<String>>,
+    reconnects: Arc<AtomicU64>,
+}
+
+impl Bus {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the credential file is unusable, or (unless `wait`) the bus cannot be reached.
+    pub async fn connect(options: &BusOptions) -> Result<Bus, BusError> {
+        let seed = read_seed(&options.credentials)?;
+        let signer = Signer::from_seed(&seed).map_err(BusError::Credentials)?;
+        let (denied_tx, denied) = watch::channel(None);
+        let reconnects = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&reconnects);
+        let mut connect = ConnectOptions::with_nkey(seed)
+            .name(&options.name)
+            .custom_inbox_prefix(&options.inbox_prefix)
+            .ping_interval(Duration::from_secs(5))
+            .connection_timeout(Duration::from_secs(5))
+            .request_timeout(Some(Duration::from_secs(5)))
+            .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(1000)))
+            .event_callback(move |event| {
+                notice(&event, &denied_tx, &counted);
+                std::future::ready(())
+            });
+        if options.wait {
+            connect = connect.retry_on_initial_connect();
+        }
+        let servers: Vec<String> = options.url.split(',').map(str::to_owned).collect();
+        let client = connect
+            .connect(servers)
+            .await
+            .map_err(|error| BusError::Unreachable { url: options.url.clone(), detail: error.to_string() })?;
+        let context = jetstream::new(client.clone());
+        Ok(Bus { client, context, signer: Arc::new(signer), denied, reconnects })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn context(&self) -> &jetstream::Context {
+        &self.context
+    }
+
+    pub(crate) fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// A handle on a stream, without asking the server about it (not every role may).
+    pub(crate) async fn stream(&self, name: &'static str) -> Result<Stream<()>, BusError> {
+        use crate::error::Trying;
+        self.context.get_stream_no_info(name).await.trying("opening a stream")
+    }
+
+    /// Whether the connection stands now.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// How often the connection was made.
+    pub fn connections(&self) -> u64 {
+        self.reconnects.load(Ordering::Relaxed)
+    }
+
+    /// Resolves when the server denied something: the credential lacks a permission that this role
+    /// needs, so that waiting would not help.
+    pub async fn denied(&self) -> String {
+        let mut denied = self.denied.clone();
+        match denied.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Sends what is still buffered and closes.
+    pub async fn close(&self) {
+        let drained = tokio::time::timeout(Duration::from_secs(2), self.client.drain()).await;
+        if drained.is_err() {
+            tracing::debug!("the connection did not drain in time");
+        }
+    }
+}
+
+fn read_seed(path: &std::path::Path) -> Result<String, BusError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        BusError::Credentials(keywheel_wire::Malformed::new(
+            "credentials",
+            format!("cannot read {}: {error}", path.display()),
+        ))
+    })?;
+    Ok(text.trim().to_owned())
+}
+
+fn notice(event: &Event, denied: &watch::Sender<Option<String>>, connections: &AtomicU64) {
+    match event {
+        Event::Connected => {
+            connections.fetch_add(1, Ordering::Relaxed);
+            tracing::info!("connected to the bus");
+        }
+        Event::Disconnected => tracing::warn!("lost the bus; trying again"),
+        Event::ServerError(ServerError::Other(detail)) if is_denial(detail) => {
+            tracing::error!(%detail, "the bus denied something that this role needs");
+            denied.send_replace(Some(detail.clone()));
+        }
+        Event::LameDuckMode
+        | Event::Draining
+        | Event::Closed
+        | Event::SlowConsumer(_)
+        | Event::ServerError(_)
+        | Event::ClientError(_) => tracing::warn!(%event, "the bus says"),
+    }
+}
+
+fn is_denial(detail: &str) -> bool {
+    detail.to_ascii_lowercase().contains("permissions violation")
+}

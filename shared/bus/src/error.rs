@@ -1,0 +1,63 @@
+//! What can go wrong on the bus.
+
+use keywheel_table::TableError;
+use keywheel_wire::Malformed;
+use std::fmt::Display;
+use thiserror::Error;
+
+/// Why something on the bus did not happen.
+#[derive(Debug, Error)]
+pub enum BusError {
+    /// No connection could be made.
+    #[error("cannot reach the bus at {url}: {detail}")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        detail: String,
+    },
+    /// The credential file cannot be used.
+    #[error("{0}")]
+    Credentials(Malformed),
+    /// The bus did not do it, or it is not known whether it did.
+    #[error("{what}: {detail}")]
+    Failed {
+        /// What was tried.
+        what: &'static str,
+        /// What the bus or the client said.
+        detail: String,
+    },
+    /// Other writers kept coming first.
+    #[error("gave up after {0} attempts: others kept writing to the same keyring")]
+    Contended(u32),
+    /// The address is frozen: its newest event cannot be understood by this version.
+    #[error("frozen: {0}")]
+    Frozen(String),
+    /// The fold failed.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// Something could not be written or read.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The process is shutting down.
+    #[error("shutting down")]
+    Stopped,
+}
+
+impl BusError {
+    /// Of trying `what`.
+    pub(crate) fn failed(what: &'static str) -> impl FnOnce(&dyn Display) -> BusError {
+        move |detail| BusError::Failed { what, detail: detail.to_string() }
+    }
+}
+
+/// Turns any error into [`BusError::Failed`] with the name of what was tried.
+pub(crate) trait Trying<T> {
+    fn trying(self, what: &'static str) -> Result<T, BusError>;
+}
+
+impl<T, E: Display> Trying<T> for Result<T, E> {
+    fn trying(self, what: &'static str) -> Result<T, BusError> {
+        self.map_err(|error| BusError::failed(what)(&error))
+    }
+}

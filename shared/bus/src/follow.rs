@@ -1,0 +1,188 @@
+//! Replay of the log into a fold: in order, without a gap, from where the fold stands, for ever.
+
+use crate::error::Trying;
+use crate::{Bus, BusError};
+use async_nats::jetstream::consumer::Consumer;
+use async_nats::jetstream::consumer::pull::Config;
+use futures_util::StreamExt;
+use keywheel_domain::At;
+use keywheel_table::fold::Head;
+use keywheel_table::{Applied, Fold, Message, TableError};
+use keywheel_wire::subject;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Most messages that are applied in one transaction.
+const BATCH: usize = 1000;
+/// How long one pull waits for messages; a lost connection is noticed no later.
+const PULL: Duration = Duration::from_secs(2);
+
+const CREATED: &str = "stream-created";
+
+/// A fold that several tasks read and one task advances.
+#[derive(Clone)]
+pub struct SharedFold(Arc<Mutex<Fold>>);
+
+impl SharedFold {
+    /// Shares a fold.
+    pub fn new(fold: Fold) -> Self {
+        Self(Arc::new(Mutex::new(fold)))
+    }
+
+    /// The fold, for a short and synchronous look.
+    pub fn lock(&self) -> MutexGuard<'_, Fold> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where it stands.
+    pub fn head(&self) -> Head {
+        self.lock().head()
+    }
+}
+
+/// Takes what was applied, after it was committed. It runs between two batches: what it does is
+/// visible before anything later is applied.
+pub trait Sink: Send {
+    /// After each batch, also an empty one of a quiet log. `notes` of the next commit may be added.
+    fn applied(&mut self, applied: Applied, head: Head);
+
+    /// Facts of the shell's own to commit together with the next batch.
+    fn notes(&mut self) -> Vec<(&'static str, Vec<u8>)> {
+        Vec::new()
+    }
+}
+
+/// Advances a fold along the log.
+pub struct Follower {
+    bus: Bus,
+    fold: SharedFold,
+    durable: String,
+    watermark: watch::Sender<u64>,
+}
+
+impl Follower {
+    /// For the durable that was made for this reader.
+    pub fn new(bus: Bus, fold: SharedFold, durable: String) -> Self {
+        let (watermark, _) = watch::channel(fold.head().watermark);
+        Self { bus, fold, durable, watermark }
+    }
+
+    /// The watermark as it advances: what is committed and was passed to the sink.
+    pub fn watermark(&self) -> watch::Receiver<u64> {
+        self.watermark.subscribe()
+    }
+
+    /// Follows the log until `stop`. Lost connections, restarts of the bus and gaps are mended by
+    /// beginning again at the watermark.
+    ///
+    /// # Errors
+    /// When the log is not the one that was applied before, or the database fails: going on would be wrong.
+    pub async fn run(&self, mut sink: impl Sink, stop: impl Future<Output = ()>) -> Result<(), BusError> {
+        let mut stop = std::pin::pin!(stop);
+        let mut wait = Duration::from_millis(100);
+        loop {
+            let ended = tokio::select! {
+                () = &mut stop => return Ok(()),
+                ended = self.follow(&mut sink, &mut wait) => ended,
+            };
+            match ended {
+                Err(BusError::Table(TableError::Gap { expected, got })) => {
+                    tracing::warn!(expected, got, "messages were missing; reading them again");
+                }
+                Err(BusError::Failed { what, detail }) => {
+                    tracing::warn!(what, %detail, "cannot read the log now; trying again");
+                }
+                Err(error) => return Err(error),
+                Ok(()) => {}
+            }
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = (wait * 2).min(Duration::from_secs(2));
+        }
+    }
+
+    async fn follow(&self, sink: &mut impl Sink, wait: &mut Duration) -> Result<(), BusError> {
+        self.check_identity().await?;
+        let consumer = self.rewind().await?;
+        *wait = Duration::from_millis(100);
+        loop {
+            self.pull(&consumer, sink).await?;
+        }
+    }
+
+    /// The stream must be the one that was followed before, and not shorter than what was applied.
+    async fn check_identity(&self) -> Result<(), BusError> {
+        let log = self.bus.head().await?;
+        let head = self.fold.head();
+        let diverged = |detail: String| TableError::Diverged { seq: head.watermark, detail };
+        if log.seq < head.watermark {
+            return Err(diverged(format!("it ends at {}", log.seq)).into());
+        }
+        let created = log.created.0.to_be_bytes().to_vec();
+        let known = self.fold.lock().note(CREATED)?;
+        match known {
+            Some(known) if known != created => Err(diverged("it was created anew".to_owned()).into()),
+            Some(_) => Ok(()),
+            None => Ok(self.fold.lock().apply(&[], &[(CREATED, created)]).map(|_| ())?),
+        }
+    }
+
+    /// Begins at the watermark itself: the first message then confirms the hash there.
+    async fn rewind(&self) -> Result<Consumer<Config>, BusError> {
+        let stream = self.bus.stream(subject::EVENTS).await?;
+        let from = self.fold.head().watermark.max(1);
+        let reset = stream.reset_consumer(&self.durable, Some(from)).await;
+        reset.trying("rewinding the durable")?;
+        stream.get_consumer(&self.durable).await.trying("opening the durable")
+    }
+
+    async fn pull(&self, consumer: &Consumer<Config>, sink: &mut impl Sink) -> Result<(), BusError> {
+        let messages = consumer.batch().max_messages(BATCH).expires(PULL).messages().await;
+        let mut ready = messages.trying("pulling from the log")?.ready_chunks(BATCH);
+        loop {
+            let next = tokio::time::timeout(PULL * 2, ready.next()).await;
+            let Some(chunk) = next.trying("waiting for the log")? else { break };
+            let batch: Vec<Message> = chunk
+                .into_iter()
+                .map(|message| to_message(&message?))
+                .collect::<Result<_, _>>()
+                .trying("reading the log")?;
+            self.apply(&batch, sink)?;
+        }
+        self.apply(&[], sink)
+    }
+
+    fn apply(&self, batch: &[Message], sink: &mut impl Sink) -> Result<(), BusError> {
+        let notes = sink.notes();
+        let (applied, head) = if batch.is_empty() && notes.is_empty() {
+            (Applied::default(), self.fold.head())
+        } else {
+            let mut fold = self.fold.lock();
+            let applied = tokio::task::block_in_place(|| fold.apply(batch, &notes))?;
+            (applied, fold.head())
+        };
+        for (seq, reason) in &applied.alarms {
+            tracing::error!(seq, %reason, "a message of the log was not applied");
+        }
+        sink.applied(applied, head);
+        self.watermark.send_replace(head.watermark);
+        Ok(())
+    }
+}
+
+fn to_message(message: &async_nats::jetstream::Message) -> Result<Message, async_nats::Error> {
+    Ok(Message {
+        seq: message.info()?.stream_sequence,
+        subject: message.subject.to_string(),
+        payload: message.payload.to_vec(),
+    })
+}
+
+/// The time at which a message of a queue was stored, by the bus's clock.
+pub(crate) fn stored_at(message: &async_nats::jetstream::Message) -> Result<At, BusError> {
+    let info = message.info().trying("reading a message's place")?;
+    Ok(crate::log::millis(info.published))
+}

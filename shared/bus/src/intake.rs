@@ -1,0 +1,334 @@
+//! Commands: from their queue to their outcomes. Nothing that somebody publishes can block the queue,
+//! and one id has one effect and one outcome, however many replicas work (SAFETY 7, 12).
+
+use crate::error::Trying;
+use crate::gate::{Decided, Executed};
+use crate::results::Last;
+use crate::{Bus, BusError, Gate};
+use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::{AckKind, Message};
+use futures_util::StreamExt;
+use keywheel_domain::event::CommandId;
+use keywheel_domain::{Act, Address, Fact, Rejection, State};
+use keywheel_wire::command::{self, Request};
+use keywheel_wire::delivery::Sealed;
+use keywheel_wire::notice::{Alarm, Notice};
+use keywheel_wire::outcome::{Outcome, Result as Entry};
+use keywheel_wire::subject::{self, Service};
+use keywheel_wire::{Malformed, text};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Most commands that are taken at a time, and most keyrings that are worked on at once.
+const BATCH: usize = 64;
+const PULL: Duration = Duration::from_secs(2);
+const ATTEMPTS: u32 = 16;
+
+/// What a service adds to a command before it is decided.
+pub struct Prepared {
+    /// What is to be decided.
+    pub act: Act,
+    /// The sealed secret to be staged before the event is appended.
+    pub sealed: Option<Sealed>,
+}
+
+/// Why a service refuses a command before it is decided.
+#[derive(Debug)]
+pub enum Refusal {
+    /// For the publisher: code and detail of the outcome.
+    Rejected {
+        /// For programs.
+        code: &'static str,
+        /// For people.
+        detail: String,
+    },
+    /// It could not be prepared now; it is tried again.
+    Later(BusError),
+}
+
+impl From<BusError> for Refusal {
+    fn from(error: BusError) -> Self {
+        Refusal::Later(error)
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(error: Malformed) -> Self {
+        Refusal::Rejected { code: "malformed", detail: error.to_string() }
+    }
+}
+
+/// A service's part in handling commands.
+pub trait Handler: Send + Sync {
+    /// Adds what the decision needs: a freshly minted key, the policy that holds, the target of a rollback.
+    fn prepare(
+        &self,
+        address: &Address,
+        request: &Request,
+        state: &State,
+    ) -> impl Future<Output = Result<Prepared, Refusal>> + Send;
+}
+
+/// Takes this service's commands until `stop`, then finishes those at hand.
+///
+/// # Errors
+/// When the database fails; the bus being away is waited for.
+pub async fn run(
+    gate: &Gate,
+    service: Service,
+    handler: &impl Handler,
+    stop: impl Future<Output = ()>,
+) -> Result<(), BusError> {
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let taken = tokio::select! {
+            () = &mut stop => return Ok(()),
+            taken = take(&gate.bus, service) => taken,
+        };
+        match taken {
+            Ok(messages) => work(gate, handler, messages).await,
+            Err(error) => {
+                tracing::warn!(%error, "cannot take commands now; trying again");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+}
+
+async fn take(bus: &Bus, service: Service) -> Result<Vec<Message>, BusError> {
+    let stream = bus.stream(subject::COMMANDS).await?;
+    let queue: PullConsumer =
+        stream.get_consumer(service.name()).await.trying("opening the queue of commands")?;
+    let batch = queue.batch().max_messages(BATCH).expires(PULL).messages().await;
+    let mut ready = batch.trying("taking commands")?.ready_chunks(BATCH);
+    let next = tokio::time::timeout(PULL * 2, ready.next()).await.trying("taking commands")?;
+    next.into_iter().flatten().map(|message| message.trying("taking commands")).collect()
+}
+
+/// Works on different keyrings at once, on the commands of one keyring one after another.
+async fn work(gate: &Gate, handler: &impl Handler, messages: Vec<Message>) {
+    let mut by_subject: BTreeMap<String, Vec<Message>> = BTreeMap::new();
+    for message in messages {
+        let address = message.subject.rsplit_once('.').map_or("", |(address, _)| address).to_owned();
+        by_subject.entry(address).or_default().push(message);
+    }
+    let one_after_another = |messages: Vec<Message>| async move {
+        for message in messages {
+            settle(gate, handler, &message).await;
+        }
+    };
+    futures_util::stream::iter(by_subject.into_values()).for_each_concurrent(BATCH, one_after_another).await;
+}
+
+/// Handles one message and takes it off the queue; what failed for a passing reason comes again later.
+async fn settle(gate: &Gate, handler: &impl Handler, message: &Message) {
+    let forged = message.message.reply.as_ref().is_none_or(|reply| !reply.starts_with("$JS.ACK."));
+    if forged {
+        return;
+    }
+    let acknowledged = match handle(gate, handler, message).await {
+        Ok(()) => message.ack().await,
+        Err(error) => {
+            tracing::warn!(%error, subject = %message.subject, "a command waits; it is tried again");
+            message.ack_with(AckKind::Nak(Some(Duration::from_secs(1)))).await
+        }
+    };
+    if let Err(error) = acknowledged {
+        tracing::debug!(%error, "a command was not acknowledged; it comes again");
+    }
+}
+
+async fn handle(gate: &Gate, handler: &impl Handler, message: &Message) -> Result<(), BusError> {
+    let request = subject::parse_command(&message.subject)
+        .map_err(|error| Box::new(command::BadCommand { id: id_of(message), error }))
+        .and_then(|(address, verb)| Ok((address, command::read(verb, &message.payload)?)));
+    match request {
+        Ok((address, request)) => decide(gate, handler, &address, &request).await,
+        Err(bad) => refuse_unreadable(gate, message, bad.id.or_else(|| id_of(message)), &bad.error).await,
+    }
+}
+
+/// A document without a readable id may carry one as the message's own.
+fn id_of(message: &Message) -> Option<CommandId> {
+    let header = message.headers.as_ref()?.get(subject::HEADER_ID)?;
+    text::parse_id("id", header.as_str()).ok().map(CommandId)
+}
+
+async fn refuse_unreadable(
+    gate: &Gate,
+    message: &Message,
+    id: Option<CommandId>,
+    error: &Malformed,
+) -> Result<(), BusError> {
+    tracing::warn!(subject = %message.subject, %error, "a malformed command");
+    let Some(id) = id else {
+        let detail = format!("a command at {} without a readable id: {error}", message.subject);
+        let at = text::Moment(gate.now());
+        let alarm = Alarm { code: "malformed".to_owned(), detail, at, seq: None };
+        let seq = message.info().map(|info| info.stream_sequence).unwrap_or_default();
+        return gate
+            .bus
+            .notify(&Address::Installation, &format!("malformed-{seq}"), &Notice::Alarm(alarm))
+            .await;
+    };
+    match gate.bus.result(id).await? {
+        Some(Last { entry: Entry::Final(_), .. }) => Ok(()),
+        Some(Last { seq, .. }) => put(gate, &malformed(id, error), seq).await.map(|_| ()),
+        None => put(gate, &malformed(id, error), 0).await.map(|_| ()),
+    }
+}
+
+fn malformed(id: CommandId, error: &Malformed) -> Outcome {
+    Outcome::rejected(id.0, "malformed", &error.to_string())
+}
+
+async fn put(gate: &Gate, outcome: &Outcome, expects: u64) -> Result<bool, BusError> {
+    gate.bus.put_outcome(outcome, expects).await
+}
+
+/// From a readable command to its outcome. Every conflict begins anew with the outcome itself.
+async fn decide(
+    gate: &Gate,
+    handler: &impl Handler,
+    address: &Address,
+    request: &Request,
+) -> Result<(), BusError> {
+    for _ in 0..ATTEMPTS {
+        let last = gate.bus.result(request.id).await?;
+        if last.as_ref().is_some_and(|last| matches!(last.entry, Entry::Final(_))) {
+            return Ok(());
+        }
+        if attempt(gate, handler, address, request, last.as_ref()).await? {
+            return Ok(());
+        }
+    }
+    Err(BusError::Contended(ATTEMPTS))
+}
+
+/// One attempt; false when somebody else came first.
+async fn attempt(
+    gate: &Gate,
+    handler: &impl Handler,
+    address: &Address,
+    request: &Request,
+    last: Option<&Last>,
+) -> Result<bool, BusError> {
+    let expects = last.map_or(0, |last| last.seq);
+    let loaded = gate.load(address, request.id)?;
+    if let Some(done) = loaded.state.done.get(&request.id) {
+        return put(gate, &Outcome::accepted(request.id.0, done), expects).await;
+    }
+    let prepared = match handler.prepare(address, request, &loaded.state).await {
+        Ok(prepared) => prepared,
+        Err(Refusal::Later(error)) => return Err(error),
+        Err(Refusal::Rejected { code, detail }) => {
+            let outcome = Outcome::rejected(request.id.0, code, &detail);
+            return refuse(gate, address, &loaded, &outcome, last).await;
+        }
+    };
+    let decision = gate.decide(address, request.id, &request.actor, prepared.act)?;
+    match decision.outcome {
+        Decided::Settled(Executed::Done(done)) => {
+            put(gate, &Outcome::accepted(request.id.0, &done), expects).await
+        }
+        Decided::Settled(Executed::Unchanged) => {
+            refuse(gate, address, &decision.loaded, &Outcome::unchanged(request.id.0), last).await
+        }
+        Decided::Settled(Executed::Rejected(rejection)) => {
+            let outcome = rejected(request.id, &rejection);
+            refuse(gate, address, &decision.loaded, &outcome, last).await
+        }
+        Decided::Append(event) => {
+            let on = decision.loaded.seq;
+            if !intends(gate, request.id, on, last).await? {
+                return Ok(false);
+            }
+            let staged = stage(gate, &event.fact, prepared.sealed.as_ref()).await?;
+            match gate.append(&event, &decision.loaded).await? {
+                Some(done) => announce(gate, request.id, &Outcome::accepted(request.id.0, &done)).await,
+                None => {
+                    if let Some(kid) = staged {
+                        gate.bus.withdraw(kid).await?;
+                    }
+                    Ok(false)
+                }
+            }
+        }
+    }
+}
+
+fn rejected(id: CommandId, rejection: &Rejection) -> Outcome {
+    Outcome::rejected(id.0, rejection.code(), &rejection.to_string())
+}
+
+/// Promises under the command id to append on `on` and on nothing else.
+async fn intends(gate: &Gate, id: CommandId, on: u64, last: Option<&Last>) -> Result<bool, BusError> {
+    match last.map(|last| &last.entry) {
+        Some(Entry::Intent(intent)) if intent.intent == on => Ok(true),
+        Some(Entry::Intent(_) | Entry::Final(_)) | None => {
+            gate.bus.put_intent(id, on, last.map_or(0, |last| last.seq)).await
+        }
+    }
+}
+
+async fn stage(
+    gate: &Gate,
+    fact: &Fact,
+    sealed: Option<&Sealed>,
+) -> Result<Option<keywheel_domain::Kid>, BusError> {
+    let kid = match (fact, sealed) {
+        (Fact::KeyIssued(issued), Some(sealed)) => {
+            gate.bus.stage(issued.kid, sealed).await?;
+            Some(issued.kid)
+        }
+        (
+            Fact::KeyIssued(_)
+            | Fact::KeyActivated(_)
+            | Fact::KeySeen(_)
+            | Fact::KeyRetired(_)
+            | Fact::RolledBack(_)
+            | Fact::PolicySet(_)
+            | Fact::EdgeAdded(_)
+            | Fact::EdgeRemoved(_),
+            _,
+        ) => None,
+    };
+    Ok(kid)
+}
+
+/// Writes an outcome that has no event, on a state that still stands. Over an intent only when the
+/// intended append can no longer succeed, because the address has moved past what it expects.
+async fn refuse(
+    gate: &Gate,
+    address: &Address,
+    loaded: &keywheel_table::Loaded,
+    outcome: &Outcome,
+    last: Option<&Last>,
+) -> Result<bool, BusError> {
+    if !gate.is_current(address, loaded).await? {
+        return Ok(false);
+    }
+    match last.map(|last| &last.entry) {
+        Some(Entry::Intent(intent)) if intent.intent == loaded.seq => Err(BusError::Failed {
+            what: "refusing a command",
+            detail: "another replica intends to accept it".to_owned(),
+        }),
+        Some(Entry::Intent(_) | Entry::Final(_)) | None => {
+            put(gate, outcome, last.map_or(0, |last| last.seq)).await
+        }
+    }
+}
+
+/// Writes an accepted outcome over whatever intent lies there. The event is in the log already.
+async fn announce(gate: &Gate, id: CommandId, outcome: &Outcome) -> Result<bool, BusError> {
+    for _ in 0..ATTEMPTS {
+        let last = gate.bus.result(id).await?;
+        if last.as_ref().is_some_and(|last| matches!(last.entry, Entry::Final(_))) {
+            return Ok(true);
+        }
+        if put(gate, outcome, last.map_or(0, |last| last.seq)).await? {
+            return Ok(true);
+        }
+    }
+    Err(BusError::Contended(ATTEMPTS))
+}

@@ -1,0 +1,201 @@
+//! The log: append under the exact-subject condition, read back, the head from the leader.
+
+use crate::error::Trying;
+use crate::{Bus, BusError};
+use async_nats::HeaderMap;
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
+use futures_util::StreamExt;
+use keywheel_domain::{Address, At, Event};
+use keywheel_table::Message;
+use keywheel_wire::body::type_word;
+use keywheel_wire::event::{ENVELOPE_V, Link};
+use keywheel_wire::{event, subject, text};
+use std::error::Error;
+use std::time::Duration;
+
+/// Most messages that one page of a reading holds.
+pub const PAGE: u64 = 1000;
+
+const UNCLEAR_ATTEMPTS: u32 = 5;
+
+/// The newest position of the log, as its leader says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogHead {
+    /// Last sequence; 0 when the log is empty.
+    pub seq: u64,
+    /// When the stream was created: another time is another log.
+    pub created: At,
+}
+
+/// What became of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// It stands at this position.
+    Stored(u64),
+    /// Somebody else wrote to the address meanwhile; nothing was stored.
+    Conflict,
+}
+
+pub(crate) fn millis(time: chrono::DateTime<chrono::Utc>) -> At {
+    At(u64::try_from(time.timestamp_millis()).unwrap_or(0))
+}
+
+impl Bus {
+    /// Appends an event if the last sequence of its subject is `expects` (0: none yet). An unclear
+    /// acknowledgement is followed by the same message under the same condition, so that it is stored
+    /// once at most, and cleared up by reading back.
+    ///
+    /// # Errors
+    /// When it remains unclear; the caller decides anew from what the log then says.
+    pub async fn append(&self, event: &Event, link: Link, expects: u64) -> Result<Appended, BusError> {
+        let subject = subject::event(&event.address);
+        let payload = event::write(event, link)?;
+        let headers = self.headers(event, &subject, &payload)?;
+        for attempt in 0..UNCLEAR_ATTEMPTS {
+            let message = PublishMessage::build()
+                .headers(headers.clone())
+                .payload(payload.clone().into())
+                .expected_last_subject_sequence(expects);
+            let sent = self.context().send_publish(subject.clone(), message).await;
+            let acknowledged = match sent {
+                Ok(acknowledgement) => acknowledgement.await,
+                Err(error) => Err(error),
+            };
+            match acknowledged {
+                Ok(stored) if !stored.duplicate => return Ok(Appended::Stored(stored.sequence)),
+                Ok(_) => return self.read_back(event, &subject, expects).await,
+                Err(error) if is_conflict(&error) => return self.read_back(event, &subject, expects).await,
+                Err(error) => tracing::warn!(%error, attempt, "an append is unclear"),
+            }
+            tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
+        }
+        Err(BusError::Failed { what: "appending to the log", detail: "no clear answer".to_owned() })
+    }
+
+    fn headers(&self, event: &Event, subject: &str, payload: &[u8]) -> Result<HeaderMap, BusError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(subject::HEADER_ID, text::id(event.id.0));
+        headers.insert(subject::HEADER_TYPE, type_word(event.fact.kind()));
+        headers.insert(subject::HEADER_V, ENVELOPE_V.to_string());
+        headers.insert(subject::HEADER_SIGNER, self.signer().public());
+        headers.insert(subject::HEADER_SIGNATURE, self.signer().sign(subject, payload)?);
+        Ok(headers)
+    }
+
+    /// Whether the first message after `expects` on the subject is this event.
+    async fn read_back(&self, event: &Event, subject: &str, expects: u64) -> Result<Appended, BusError> {
+        let found = self.next_of(subject, expects + 1).await?;
+        let ours = found
+            .and_then(|message| Some((message.seq, event::read(subject, &message.payload).ok()?)))
+            .filter(|(_, read)| read.event.id == event.id);
+        Ok(ours.map_or(Appended::Conflict, |(seq, _)| Appended::Stored(seq)))
+    }
+
+    /// The first message at or after `from` on an exact subject of the log, from the leader.
+    async fn next_of(&self, subject: &str, from: u64) -> Result<Option<Message>, BusError> {
+        let stream = self.stream(subject::EVENTS).await?;
+        match stream.raw_message_builder().sequence(from).next_by_subject(subject).send().await {
+            Ok(message) => Ok(Some(to_message(message))),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(error).trying("reading the log"),
+        }
+    }
+
+    /// The last sequence of an address in the log, from the leader; 0 when it has none.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn last_of(&self, address: &Address) -> Result<u64, BusError> {
+        let found = self.last_message(subject::EVENTS, &subject::event(address)).await?;
+        Ok(found.map_or(0, |message| message.sequence))
+    }
+
+    /// The last message of a subject, from the stream's leader: read after write.
+    pub(crate) async fn last_message(
+        &self,
+        stream: &'static str,
+        subject: &str,
+    ) -> Result<Option<StreamMessage>, BusError> {
+        let stream = self.stream(stream).await?;
+        match stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(error).trying("reading the last message of a subject"),
+        }
+    }
+
+    /// The head of the log, as its leader says.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn head(&self) -> Result<LogHead, BusError> {
+        let stream = self.stream(subject::EVENTS).await?;
+        let info = stream.get_info().await.trying("reading the head of the log")?;
+        Ok(LogHead { seq: info.state.last_sequence, created: millis(info.created) })
+    }
+
+    /// Up to [`PAGE`] messages of the log at or after `from`, of one address or of all. Not read after
+    /// write. Needs no consumer, so that operators and auditors can read.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked or stops in the middle.
+    pub async fn page(&self, from: u64, address: Option<&Address>) -> Result<Vec<Message>, BusError> {
+        let filter = address.map_or_else(|| subject::EVENTS_ALL.to_owned(), subject::event);
+        let messages = self.direct_page(subject::EVENTS, &filter, from).await?;
+        Ok(messages.into_iter().map(|(message, _)| message).collect())
+    }
+
+    /// A page of any stream by direct get, each message with the time at which it was stored.
+    pub(crate) async fn direct_page(
+        &self,
+        stream: &'static str,
+        filter: &str,
+        from: u64,
+    ) -> Result<Vec<(Message, At)>, BusError> {
+        let inbox = self.client().new_inbox();
+        let mut replies = self.client().subscribe(inbox.clone()).await.trying("subscribing to replies")?;
+        let request = serde_json::json!({ "batch": PAGE, "seq": from.max(1), "next_by_subj": filter });
+        self.client()
+            .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.to_string().into())
+            .await
+            .trying("asking for a page of the log")?;
+        let mut page = Vec::new();
+        loop {
+            let reply = tokio::time::timeout(Duration::from_secs(5), replies.next()).await;
+            let reply = reply.trying("waiting for a page of the log")?;
+            let Some(reply) = reply.filter(|reply| reply.status.is_none()) else { return Ok(page) };
+            page.extend(stored(&reply));
+        }
+    }
+}
+
+pub(crate) fn is_conflict(error: &PublishError) -> bool {
+    const CONFLICTS: [ErrorCode; 3] = [
+        ErrorCode::STREAM_WRONG_LAST_SEQUENCE,
+        ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT,
+        ErrorCode::ATOMIC_PUBLISH_CONTAINS_DUPLICATE_MESSAGE,
+    ];
+    let source = error.source().and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>());
+    matches!(error.kind(), PublishErrorKind::WrongLastSequence)
+        || source.is_some_and(|source| CONFLICTS.contains(&source.error_code()))
+}
+
+fn to_message(message: StreamMessage) -> Message {
+    Message { seq: message.sequence, subject: message.subject.to_string(), payload: message.payload.to_vec() }
+}
+
+/// A direct get's reply carries the stored message's place in headers.
+fn stored(reply: &async_nats::Message) -> Option<(Message, At)> {
+    let headers = reply.headers.as_ref()?;
+    let header = |name: &str| headers.get(name).map(|value| value.as_str());
+    let message = Message {
+        seq: header("Nats-Sequence")?.parse().ok()?,
+        subject: header("Nats-Subject")?.to_owned(),
+        payload: reply.payload.to_vec(),
+    };
+    let at = text::parse_moment(header("Nats-Time-Stamp")?).ok()?;
+    Some((message, at))
+}

@@ -1,0 +1,74 @@
+//! Sealed secrets: staged before `KeyIssued`, delivered after `KeyActivated`, withdrawn otherwise.
+
+use crate::error::Trying;
+use crate::{Bus, BusError};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::DirectGetErrorKind;
+use keywheel_domain::{KeyringId, Kid, Span, Version};
+use keywheel_wire::delivery::{self, Sealed};
+use keywheel_wire::subject;
+use std::time::Duration;
+
+impl Bus {
+    /// Stages a sealed secret under its kid; acknowledged, it survives everything.
+    ///
+    /// # Errors
+    /// When it is not certain that it was stored.
+    pub async fn stage(&self, kid: Kid, sealed: &Sealed) -> Result<(), BusError> {
+        let payload = serde_json::to_vec(sealed).trying("staging a secret")?;
+        let sent = self.context().publish(subject::stage(kid), payload.into()).await;
+        sent.trying("staging a secret")?.await.trying("staging a secret")?;
+        Ok(())
+    }
+
+    /// The staged secret of a kid, if there is one.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn staged(&self, kid: Kid) -> Result<Option<Sealed>, BusError> {
+        let message = self.last_message(subject::STAGE, &subject::stage(kid)).await?;
+        Ok(message.map(|message| delivery::read(&message.payload)).transpose()?)
+    }
+
+    /// Removes a staged secret.
+    ///
+    /// # Errors
+    /// When the bus refuses.
+    pub async fn withdraw(&self, kid: Kid) -> Result<(), BusError> {
+        let stream = self.stream(subject::STAGE).await?;
+        stream.purge().filter(subject::stage(kid)).await.trying("withdrawing a staged secret")?;
+        Ok(())
+    }
+
+    /// Puts a sealed secret where its owner finds it, for `kept` from now.
+    ///
+    /// # Errors
+    /// When it is not certain that it was stored.
+    pub async fn deliver(
+        &self,
+        keyring: &KeyringId,
+        version: Version,
+        sealed: &Sealed,
+        kept: Span,
+    ) -> Result<(), BusError> {
+        let payload = serde_json::to_vec(sealed).trying("delivering a secret")?;
+        let message =
+            PublishMessage::build().payload(payload.into()).ttl(Duration::from_secs((kept.0 / 1000).max(1)));
+        let sent = self.context().send_publish(subject::delivery(keyring, version), message).await;
+        sent.trying("delivering a secret")?.await.trying("delivering a secret")?;
+        Ok(())
+    }
+
+    /// The delivery of a version, while it is kept.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn delivery(&self, keyring: &KeyringId, version: Version) -> Result<Option<Sealed>, BusError> {
+        let stream = self.stream(subject::DELIVERY).await?;
+        match stream.direct_get_last_for_subject(subject::delivery(keyring, version)).await {
+            Ok(message) => Ok(Some(delivery::read(&message.payload)?)),
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).trying("reading a delivery"),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Usage reports: stored with an acknowledgement, taken from their queue one after another.
+
+use crate::error::Trying;
+use crate::follow::stored_at;
+use crate::{Bus, BusError};
+use async_nats::jetstream::message::PublishMessage;
+use futures_util::StreamExt;
+use keywheel_domain::{At, EdgeId};
+use keywheel_wire::subject::{self, Service};
+use keywheel_wire::usage::Report;
+use keywheel_wire::{text, usage};
+use std::time::Duration;
+
+/// Most reports that are taken at a time.
+const BATCH: usize = 256;
+
+/// A report that was taken from the queue; it comes again until it is [`Taken::done`].
+pub struct Taken {
+    /// The edge, by the subject that its credential allows.
+    pub edge: EdgeId,
+    /// What it says; an unreadable one says nothing, which restarts the edge's coverage by its gap.
+    pub report: Option<Report>,
+    /// When the bus stored it. Report n is cut after n − 1 was stored, so this time of n − 1 is what
+    /// report n proves coverage up to.
+    pub stored_at: At,
+    message: async_nats::jetstream::Message,
+}
+
+impl Taken {
+    /// Takes it off the queue.
+    ///
+    /// # Errors
+    /// When the bus did not take the acknowledgement; the report then comes again.
+    pub async fn done(&self) -> Result<(), BusError> {
+        self.message.ack().await.trying("acknowledging a report")
+    }
+}
+
+impl Bus {
+    /// Stores a report; resolves when `KW_USAGE` has acknowledged it. The same report sent again
+    /// (after an unclear acknowledgement) is stored once within the bus's duplicate window, and
+    /// recognised by its number beyond it.
+    ///
+    /// # Errors
+    /// When it is not certain that it was stored.
+    pub async fn put_report(&self, edge: &EdgeId, report: &Report) -> Result<(), BusError> {
+        let payload = serde_json::to_vec(report).trying("writing a report")?;
+        let id = format!("{}-{}", text::id(report.boot.0), report.number);
+        let message = PublishMessage::build().payload(payload.into()).message_id(id);
+        let sent = self.context().send_publish(subject::usage(edge), message).await;
+        sent.trying("publishing a report")?.await.trying("publishing a report")?;
+        Ok(())
+    }
+
+    /// The next reports in the order in which they were stored; empty after `wait` without any.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn take_reports(&self, wait: Duration) -> Result<Vec<Taken>, BusError> {
+        let stream = self.stream(subject::USAGE).await?;
+        let consumer: async_nats::jetstream::consumer::PullConsumer =
+            stream.get_consumer(Service::UsageTracker.name()).await.trying("opening the queue of reports")?;
+        let batch = consumer.batch().max_messages(BATCH).expires(wait).messages().await;
+        let mut ready = batch.trying("taking reports")?.ready_chunks(BATCH);
+        let next = tokio::time::timeout(wait * 2, ready.next()).await.trying("taking reports")?;
+        let mut taken = Vec::new();
+        for message in next.into_iter().flatten() {
+            taken.extend(take(message.trying("taking reports")?)?);
+        }
+        Ok(taken)
+    }
+}
+
+fn take(message: async_nats::jetstream::Message) -> Result<Option<Taken>, BusError> {
+    let name = message.subject.rsplit('.').next().unwrap_or_default();
+    let Ok(edge) = EdgeId::parse(name) else { return Ok(None) };
+    let report = usage::read(&edge, &message.payload)
+        .map_err(|error| tracing::warn!(%edge, %error, "an unreadable usage report"))
+        .ok();
+    let stored_at = stored_at(&message)?;
+    Ok(Some(Taken { edge, report, stored_at, message }))
+}

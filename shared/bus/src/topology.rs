@@ -1,0 +1,178 @@
+//! The streams and durables: created by the one credential that may, or only checked.
+
+use crate::error::Trying;
+use crate::{Bus, BusError};
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
+use keywheel_domain::EdgeId;
+use keywheel_wire::subject::{self, Service, Verb};
+use std::time::Duration;
+
+/// Consumers that one stream may have; the server's own default of 1,000 is below a large fleet.
+const CONSUMERS_MAX: i32 = 100_000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Every stream as PROTOCOL section 2 has it.
+pub fn streams(replicas: usize) -> Vec<Config> {
+    let file = |name: &str, subjects: Vec<String>| Config {
+        name: name.to_owned(),
+        subjects,
+        storage: StorageType::File,
+        num_replicas: replicas,
+        max_consumers: CONSUMERS_MAX,
+        allow_direct: true,
+        ..Config::default()
+    };
+    let all = |subject: &str| vec![subject.to_owned()];
+    vec![
+        Config {
+            deny_delete: true,
+            deny_purge: true,
+            duplicate_window: Duration::from_secs(120),
+            ..file(subject::EVENTS, all(subject::EVENTS_ALL))
+        },
+        Config {
+            retention: RetentionPolicy::WorkQueue,
+            max_message_size: 128 * 1024,
+            ..file(subject::COMMANDS, Verb::ALL.iter().map(|verb| verb.filter()).collect())
+        },
+        Config {
+            max_age: DAY,
+            max_messages_per_subject: 1,
+            ..file(subject::RESULTS, all(subject::RESULTS_ALL))
+        },
+        Config { retention: RetentionPolicy::WorkQueue, ..file(subject::USAGE, all(subject::USAGE_ALL)) },
+        Config { max_messages_per_subject: 1, ..file(subject::STAGE, all(subject::STAGE_ALL)) },
+        Config {
+            max_messages_per_subject: 1,
+            allow_message_ttl: true,
+            ..file(subject::DELIVERY, all(subject::DELIVERY_ALL))
+        },
+        Config {
+            storage: StorageType::Memory,
+            max_messages_per_subject: 1,
+            ..file(subject::PULSE, all(subject::PULSE_ALL))
+        },
+        Config { deny_delete: true, ..file(subject::NOTICES, all(subject::NOTICES_ALL)) },
+    ]
+}
+
+/// Creates what is missing, for `instances` replicas of each service. Needs the admin credential.
+/// What exists is left as it is: [`verify`] says where it differs.
+///
+/// # Errors
+/// When the bus refuses.
+pub async fn ensure(bus: &Bus, replicas: usize, instances: u32) -> Result<(), BusError> {
+    for config in streams(replicas) {
+        bus.context().get_or_create_stream(config).await.trying("creating a stream")?;
+    }
+    for service in Service::ALL {
+        for instance in 1..=instances {
+            ensure_durable(bus, subject::EVENTS, log_durable(&service.log_durable(instance))).await?;
+        }
+        let filters: Vec<String> =
+            Verb::ALL.iter().filter(|verb| verb.decided_by() == service).map(|verb| verb.filter()).collect();
+        if !filters.is_empty() {
+            ensure_durable(bus, subject::COMMANDS, queue(service.name(), filters)).await?;
+        }
+    }
+    ensure_durable(bus, subject::USAGE, queue(Service::UsageTracker.name(), Vec::new())).await
+}
+
+/// Creates the durable by which an edge replays the log. Needs the admin credential.
+///
+/// # Errors
+/// When the bus refuses.
+pub async fn ensure_edge(bus: &Bus, edge: &EdgeId) -> Result<(), BusError> {
+    ensure_durable(bus, subject::EVENTS, log_durable(&subject::edge_durable(edge))).await
+}
+
+/// Deletes an edge's durable. Needs the admin credential. One that is gone already is fine.
+///
+/// # Errors
+/// When the bus refuses.
+pub async fn remove_edge(bus: &Bus, edge: &EdgeId) -> Result<(), BusError> {
+    let stream = bus.stream(subject::EVENTS).await?;
+    match stream.delete_consumer(&subject::edge_durable(edge)).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.to_string().contains("not found") => Ok(()),
+        Err(error) => Err(error).trying("deleting an edge's durable"),
+    }
+}
+
+/// Every message once and in order, position kept by the reader beside its data.
+fn log_durable(name: &str) -> pull::Config {
+    pull::Config {
+        durable_name: Some(name.to_owned()),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::None,
+        ..pull::Config::default()
+    }
+}
+
+/// A work queue: each message until it is acknowledged, shared by replicas.
+fn queue(name: &str, filter_subjects: Vec<String>) -> pull::Config {
+    pull::Config {
+        durable_name: Some(name.to_owned()),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: Duration::from_secs(30),
+        max_ack_pending: 1024,
+        filter_subjects,
+        ..pull::Config::default()
+    }
+}
+
+async fn ensure_durable(bus: &Bus, stream: &'static str, config: pull::Config) -> Result<(), BusError> {
+    let name = config.durable_name.clone().unwrap_or_default();
+    let stream = bus.stream(stream).await?;
+    stream.get_or_create_consumer(&name, config).await.trying("creating a durable")?;
+    Ok(())
+}
+
+/// What differs between the streams that are and those that should be; empty when nothing does.
+/// Writes nothing.
+///
+/// # Errors
+/// When the bus cannot be asked.
+pub async fn verify(bus: &Bus) -> Result<Vec<String>, BusError> {
+    let mut differences = Vec::new();
+    for wanted in streams(1) {
+        match bus.context().get_stream(&wanted.name).await {
+            Err(error) => differences.push(format!("{}: {error}", wanted.name)),
+            Ok(stream) => differences.extend(compare(&wanted, &stream.cached_info().config)),
+        }
+    }
+    Ok(differences)
+}
+
+fn compare(wanted: &Config, found: &Config) -> Vec<String> {
+    let mut differences = Vec::new();
+    let mut check = |field: &str, wanted: String, found: String| {
+        if wanted != found {
+            differences.push(format!("{field} is {found}, should be {wanted}"));
+        }
+    };
+    let sorted = |config: &Config| {
+        let mut subjects = config.subjects.clone();
+        subjects.sort();
+        subjects.join(" ")
+    };
+    check("subjects", sorted(wanted), sorted(found));
+    check("storage", format!("{:?}", wanted.storage), format!("{:?}", found.storage));
+    check("retention", format!("{:?}", wanted.retention), format!("{:?}", found.retention));
+    check("max_age", format!("{:?}", wanted.max_age), format!("{:?}", found.max_age));
+    check("deny_delete", wanted.deny_delete.to_string(), found.deny_delete.to_string());
+    check("deny_purge", wanted.deny_purge.to_string(), found.deny_purge.to_string());
+    check("allow_direct", wanted.allow_direct.to_string(), found.allow_direct.to_string());
+    check("allow_msg_ttl", wanted.allow_message_ttl.to_string(), found.allow_message_ttl.to_string());
+    let last = |config: &Config| config.max_messages_per_subject.max(0).to_string();
+    check("max_msgs_per_subject", last(wanted), last(found));
+    let limits = |config: &Config| format!("{}/{}", config.max_messages.max(0), config.max_bytes.max(0));
+    check("max_msgs/max_bytes", limits(wanted), limits(found));
+    let markers = |config: &Config| config.subject_delete_marker_ttl.is_some().to_string();
+    check("subject_delete_marker_ttl", markers(wanted), markers(found));
+    if found.max_consumers <= 0 {
+        check("max_consumers", "a positive number".to_owned(), found.max_consumers.to_string());
+    }
+    differences.into_iter().map(|difference| format!("{}: {difference}", wanted.name)).collect()
+}

@@ -1,0 +1,121 @@
+//! How long things last: what is set, what it falls back to, what contradicts itself; and the roster.
+#![allow(clippy::unwrap_used)]
+
+use crate::scene::{given, keyring_address};
+use keywheel_domain::event::{Event, Recorded};
+use keywheel_domain::policy::{Change, Class, PolicyChange};
+use keywheel_domain::{
+    Act, Address, Command, EdgeId, Policy, PolicyPatch, Rejection, Span, State, Tenant, decide, evolve,
+};
+
+fn set(change: PolicyChange) -> Act {
+    Act::SetPolicy { change }
+}
+
+fn quiet(change: Change<Span>) -> PolicyChange {
+    PolicyChange { quiet: change, ..PolicyChange::default() }
+}
+
+fn ask(state: &State, address: Address, act: Act) -> Result<Option<Event>, Rejection> {
+    let mut command: Command = given().command(act);
+    command.id.0 += u128::from(state.revision);
+    command.address = address;
+    decide(state, &command)
+}
+
+fn after(state: State, address: Address, act: Act) -> State {
+    let event = ask(&state, address, act).unwrap().unwrap();
+    let seq = state.revision + 1;
+    evolve(state, &Recorded { seq, event })
+}
+
+#[test]
+fn what_is_not_set_falls_back_to_the_tenant_and_then_to_the_built_in() {
+    let tenant = PolicyPatch {
+        quiet: Some(Span::hours(2)),
+        stale_max: Some(Span::hours(3)),
+        ..PolicyPatch::default()
+    };
+    let keyring = PolicyPatch { quiet: Some(Span::hours(9)), ..PolicyPatch::default() };
+    let policy = Policy::default().overlaid(&tenant).overlaid(&keyring);
+    assert_eq!(policy.quiet, Span::hours(9));
+    assert_eq!(policy.stale_max, Span::hours(3));
+    assert_eq!(policy.overlap_min, Policy::default().overlap_min);
+}
+
+#[test]
+fn a_change_sets_keeps_and_clears() {
+    let story = given().when(set(quiet(Change::Set(Span::hours(2))))).then("set policy");
+    let both = PolicyChange { max_active: Change::Set(3), ..PolicyChange::default() };
+    let story = story.when(set(both)).then("set policy");
+    assert_eq!((story.state.policy.quiet, story.state.policy.max_active), (Some(Span::hours(2)), Some(3)));
+    let story = story.when(set(quiet(Change::Clear))).then("set policy");
+    assert_eq!((story.state.policy.quiet, story.state.policy.max_active), (None, Some(3)));
+}
+
+#[test]
+fn a_change_that_changes_nothing_is_already_so() {
+    given().when(set(PolicyChange::default())).already_so();
+    given().when(set(quiet(Change::Clear))).already_so();
+    let same = || set(quiet(Change::Set(Span::hours(2))));
+    given().when(same()).then("set policy").when(same()).already_so();
+}
+
+#[test]
+fn a_policy_that_contradicts_itself_is_refused() {
+    let min_over_max = PolicyChange {
+        overlap_min: Change::Set(Span::hours(2)),
+        overlap_max: Change::Set(Span::hours(1)),
+        ..PolicyChange::default()
+    };
+    given().when(set(min_over_max)).rejected("contradictory_policy");
+    let none_active = PolicyChange { max_active: Change::Set(0), ..PolicyChange::default() };
+    given().when(set(none_active)).rejected("contradictory_policy");
+}
+
+#[test]
+fn a_tenant_has_a_policy_too_and_the_installation_has_none() {
+    let change = || set(quiet(Change::Set(Span::hours(2))));
+    let tenant = Address::Tenant(Tenant::parse("acme").unwrap());
+    let state = after(State::default(), tenant, change());
+    assert_eq!(state.policy.quiet, Some(Span::hours(2)));
+    let refused = ask(&State::default(), Address::Installation, change());
+    assert_eq!(refused, Err(Rejection::WrongAddress));
+}
+
+#[test]
+fn a_key_keeps_the_policy_that_it_was_rotated_under() {
+    let soon = Policy { overlap_min: Span::hours(1), ..Policy::default() };
+    let story = given().handed_out(1).under(soon).rotated(2).under(Policy::default());
+    let replaces = story.key(2).replaces.clone().unwrap();
+    assert_eq!(replaces.policy.overlap_min, Span::hours(1));
+}
+
+#[test]
+fn an_edge_without_contact_may_serve_until_the_horizon() {
+    let lease = Span::secs(15);
+    let of = |class, stale_max| Policy { class, stale_max, ..Policy::default() }.horizon(lease);
+    assert_eq!(of(Class::Strict, Span::hours(24)), lease);
+    assert_eq!(of(Class::Available, Span::hours(24)), Span::hours(24));
+    assert_eq!(of(Class::Available, Span::secs(1)), lease, "it serves for the lease in any case");
+}
+
+#[test]
+fn the_roster_takes_an_edge_once_and_lets_it_go_once() {
+    let edge = EdgeId::parse("edge-a").unwrap();
+    let add = || Act::AddEdge { edge: edge.clone() };
+    let remove = || Act::RemoveEdge { edge: edge.clone() };
+    let empty = State::default();
+    assert_eq!(ask(&empty, Address::Installation, remove()), Err(Rejection::UnknownEdge(edge.clone())));
+    let listed = after(empty, Address::Installation, add());
+    assert_eq!(listed.edges.get(&edge), Some(&1), "the position of its event");
+    assert_eq!(ask(&listed, Address::Installation, add()), Ok(None));
+    assert!(after(listed, Address::Installation, remove()).edges.is_empty());
+}
+
+#[test]
+fn a_roster_is_no_keyrings_business() {
+    let edge = EdgeId::parse("edge-a").unwrap();
+    let refused = ask(&State::default(), keyring_address(), Act::AddEdge { edge });
+    assert_eq!(refused, Err(Rejection::WrongAddress));
+}

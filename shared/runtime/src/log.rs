@@ -1,0 +1,119 @@
+//! Logs: text for people or JSON for machines, always on standard error, since standard output is for results.
+
+use crate::config;
+use serde::Deserialize;
+use std::io::IsTerminal;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+const RULE: &str = "use off, error, warn, info, debug or trace, or a list of TARGET=LEVEL";
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged: a level, or levels by target, such as `info,async_nats=warn`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Filter(String);
+
+impl Filter {
+    /// Reads a filter.
+    ///
+    /// # Errors
+    /// Says which part of it is neither a level nor a target with one.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        for part in text.split(',') {
+            // A lone word counts as a target elsewhere, so that a mistyped level would silence everything.
+            let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+            if level.is_empty() || level.parse::<LevelFilter>().is_err() {
+                return Err(format!("{part:?} is no level; {RULE}"));
+            }
+        }
+        match EnvFilter::builder().parse(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err(format!("{text:?} is no filter; {RULE}")),
+        }
+    }
+
+    /// The filter as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Filter {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+/// The table `log` of every service's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `text` or `json`.
+    pub format: Format,
+    /// What is logged; `info` unless told otherwise.
+    pub level: Filter,
+}
+
+/// Starts logging to standard error. The first call in a process counts; later ones change nothing.
+pub fn init(config: &LogConfig) {
+    let filter = EnvFilter::builder().parse_lossy(&config.level.0);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.format {
+        Format::Text => lines.with_ansi(may_colour()).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
+    };
+    // An error says that somebody was first, which is what the promise above is about.
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+}
+
+fn may_colour() -> bool {
+    std::io::stderr().is_terminal() && config::variable("NO_COLOR").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_targets_are_filters() {
+        for good in ["info", "OFF", "warn,keywheel=debug", "keywheel_bus::lease=trace", "info,hyper=off"] {
+            assert_eq!(Filter::parse(good), Ok(Filter(good.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_mistyped_level_is_refused() {
+        for (bad, part) in [("inof", "inof"), ("", ""), ("info,", ""), ("info,hyper=wran", "hyper=wran")] {
+            assert_eq!(Filter::parse(bad), Err(format!("{part:?} is no level; {RULE}")));
+        }
+        assert!(Filter::parse("a=b=info").is_err());
+    }
+
+    #[test]
+    fn starting_twice_does_no_harm() {
+        init(&LogConfig::default());
+        init(&LogConfig { format: Format::Json, level: Filter::default() });
+    }
+}

@@ -1,0 +1,47 @@
+//! What can go wrong between the log and the table.
+
+use thiserror::Error;
+
+/// Why messages could not be applied, or a row could not be read.
+#[derive(Debug, Error)]
+pub enum TableError {
+    /// SQLite said no.
+    #[error("the database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A message is missing before this one; nothing after the gap was applied.
+    #[error("the log has a gap: expected sequence {expected}, got {got}")]
+    Gap {
+        /// The sequence that should have come.
+        expected: u64,
+        /// The one that came.
+        got: u64,
+    },
+    /// The log does not continue what was applied: cut, restored, recreated or altered.
+    #[error("the log at sequence {seq} is not the log that was applied before: {detail}")]
+    Diverged {
+        /// Where it was noticed.
+        seq: u64,
+        /// What differs.
+        detail: String,
+    },
+    /// A row cannot be read back.
+    #[error("row {subject} is damaged: {detail}")]
+    Damaged {
+        /// Which row.
+        subject: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The database belongs to another program or a newer version.
+    #[error(
+        "{path} was written by schema {found}, this program knows {known}; set it aside, it is rebuilt from the log"
+    )]
+    Schema {
+        /// The file.
+        path: String,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+}

@@ -1,0 +1,438 @@
+//! Applies the log to SQLite: in order, without a gap, rows and position in one transaction.
+
+use crate::TableError;
+use crate::schema;
+use crate::stored;
+use keywheel_domain::event::{CommandId, EventId, FactKind, RotationId};
+use keywheel_domain::state::Done;
+use keywheel_domain::{Address, Event, Kid, Recorded, State, Version, evolve};
+use keywheel_wire::body::type_word;
+use keywheel_wire::chain::{Chain, payload_hash};
+use keywheel_wire::event::{Link, Read};
+use keywheel_wire::{event, subject};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// One message of the log as it was received.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Stream sequence, from 1.
+    pub seq: u64,
+    /// Subject.
+    pub subject: String,
+    /// Payload.
+    pub payload: Vec<u8>,
+}
+
+/// What a fold keeps beside the states.
+#[derive(Clone, Copy)]
+pub struct Options {
+    /// Whether to keep which commands had an effect: those who decide need it, readers do not.
+    pub commands: bool,
+    /// Which events leave work to be settled after a restart.
+    pub pending: fn(&Event) -> bool,
+}
+
+/// An address with what a conditional append needs.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The state, with the asked command in `done` if it had an effect.
+    pub state: State,
+    /// Last sequence of the subject, believed or not; 0 when there is none.
+    pub seq: u64,
+    /// Hash of the last believed event's payload.
+    pub prev: Option<[u8; 32]>,
+    /// Why the address is frozen, when it is.
+    pub frozen: Option<String>,
+}
+
+/// What a batch did.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Believed events in order.
+    pub events: Vec<Recorded>,
+    /// The addresses that changed, with their states now.
+    pub changed: BTreeMap<Address, State>,
+    /// Messages that were not believed or not understood: sequence and reason.
+    pub alarms: Vec<(u64, String)>,
+}
+
+/// Where a fold stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// Everything up to this sequence is applied.
+    pub watermark: u64,
+    /// The running hash there.
+    pub chain: Chain,
+    /// The running hash one before, so that the message at the watermark can be checked again.
+    pub chain_before: Chain,
+    /// The table digest: every row's hash, combined without order.
+    pub digest: [u8; 32],
+}
+
+/// The fold of the log in one SQLite file.
+pub struct Fold {
+    connection: Connection,
+    options: Options,
+    head: Head,
+}
+
+impl Fold {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// When SQLite cannot, or the file is of another schema.
+    pub fn open(path: &Path, options: Options) -> Result<Self, TableError> {
+        let connection = schema::open(path)?;
+        let head =
+            connection.query_row("SELECT watermark, chain, chain_before, digest FROM head", [], |row| {
+                Ok(Head {
+                    watermark: row.get(0)?,
+                    chain: Chain(row.get(1)?),
+                    chain_before: Chain(row.get(2)?),
+                    digest: row.get(3)?,
+                })
+            })?;
+        Ok(Self { connection, options, head })
+    }
+
+    /// Where it stands.
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Applies messages in order, with `notes` (name, value) in the same transaction. A message at the
+    /// watermark must be the one that was applied there; those below it are passed over.
+    ///
+    /// # Errors
+    /// On a gap or a log that is not the one applied before; then nothing of the batch is applied.
+    pub fn apply(&mut self, batch: &[Message], notes: &[(&str, Vec<u8>)]) -> Result<Applied, TableError> {
+        let transaction = self.connection.transaction()?;
+        let mut work = Work {
+            transaction: &transaction,
+            options: self.options,
+            head: self.head,
+            loaded: BTreeMap::new(),
+            applied: Applied::default(),
+        };
+        for message in batch {
+            work.apply(message)?;
+        }
+        let (head, applied) = work.finish()?;
+        for (name, value) in notes {
+            put_note(&transaction, name, value)?;
+        }
+        transaction.commit()?;
+        self.head = head;
+        Ok(applied)
+    }
+
+    /// An address, with `command` in its `done` when that had an effect there.
+    ///
+    /// # Errors
+    /// When SQLite fails or the row is damaged.
+    pub fn load(&self, address: &Address, command: Option<CommandId>) -> Result<Loaded, TableError> {
+        let subject = subject::event(address);
+        let mut loaded = load_row(&self.connection, &subject)?;
+        let done = command.map(|id| load_done(&self.connection, &subject, id)).transpose()?.flatten();
+        loaded.state.done = command.zip(done).into_iter().collect();
+        Ok(loaded)
+    }
+
+    /// Every address with its state, one after the other.
+    ///
+    /// # Errors
+    /// When SQLite fails or a row is damaged.
+    pub fn each(&self, mut take: impl FnMut(Address, State)) -> Result<(), TableError> {
+        let mut select = self.connection.prepare("SELECT subject, state, hash FROM address")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let (subject, state) = read_checked(row)?;
+            if let Ok(address) = subject::parse_event(&subject) {
+                take(address, state);
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses in which something is pending ([`State::is_open`]).
+    ///
+    /// # Errors
+    /// When SQLite fails or a row is damaged.
+    pub fn open_addresses(&self) -> Result<Vec<(Address, State)>, TableError> {
+        let mut select =
+            self.connection.prepare_cached("SELECT subject, state, hash FROM address WHERE open = 1")?;
+        let mut rows = select.query([])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (subject, state) = read_checked(row)?;
+            if let Ok(address) = subject::parse_event(&subject) {
+                found.push((address, state));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Positions of events whose work is not settled, with their subjects' addresses, oldest first.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn pending(&self) -> Result<Vec<(u64, Address)>, TableError> {
+        let mut select = self.connection.prepare_cached("SELECT seq, subject FROM pending ORDER BY seq")?;
+        let rows = select.query_map([], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?)))?;
+        let mut found = Vec::new();
+        for row in rows {
+            let (seq, subject) = row?;
+            if let Ok(address) = subject::parse_event(&subject) {
+                found.push((seq, address));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Marks the work that the event at `seq` left as done.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn settle(&self, seq: u64) -> Result<(), TableError> {
+        self.connection.execute("DELETE FROM pending WHERE seq = ?1", [seq])?;
+        Ok(())
+    }
+
+    /// A note of the shell's own.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, TableError> {
+        let value = self
+            .connection
+            .query_row("SELECT value FROM note WHERE name = ?1", [name], |row| row.get(0))
+            .optional()?;
+        Ok(value)
+    }
+}
+
+struct Work<'a> {
+    transaction: &'a Transaction<'a>,
+    options: Options,
+    head: Head,
+    loaded: BTreeMap<String, Loaded>,
+    applied: Applied,
+}
+
+impl Work<'_> {
+    fn apply(&mut self, message: &Message) -> Result<(), TableError> {
+        let Message { seq, subject, payload } = message;
+        if *seq < self.head.watermark {
+            return Ok(());
+        }
+        if *seq == self.head.watermark {
+            return self.check_again(message);
+        }
+        if *seq != self.head.watermark + 1 {
+            return Err(TableError::Gap { expected: self.head.watermark + 1, got: *seq });
+        }
+        self.head.chain_before = self.head.chain;
+        self.head.chain = self.head.chain.next(*seq, subject, payload);
+        self.head.watermark = *seq;
+        let mut loaded = match self.loaded.remove(subject) {
+            Some(loaded) => loaded,
+            None => load_row(self.transaction, subject)?,
+        };
+        loaded.seq = *seq;
+        match believe(&loaded, message) {
+            Ok(read) => self.fold_in(&mut loaded, message, read)?,
+            Err(Doubt::Skip(reason)) => self.applied.alarms.push((*seq, reason)),
+            Err(Doubt::Freeze(reason)) => {
+                self.applied.alarms.push((*seq, reason.clone()));
+                loaded.frozen.get_or_insert(reason);
+            }
+        }
+        self.loaded.insert(subject.clone(), loaded);
+        Ok(())
+    }
+
+    fn check_again(&self, message: &Message) -> Result<(), TableError> {
+        let chain = self.head.chain_before.next(message.seq, &message.subject, &message.payload);
+        if chain == self.head.chain {
+            return Ok(());
+        }
+        Err(TableError::Diverged { seq: message.seq, detail: "another message stands there now".to_owned() })
+    }
+
+    fn fold_in(&mut self, loaded: &mut Loaded, message: &Message, read: Read) -> Result<(), TableError> {
+        let recorded = Recorded { seq: message.seq, event: read.event };
+        loaded.state = evolve(std::mem::take(&mut loaded.state), &recorded);
+        loaded.prev = Some(payload_hash(&message.payload));
+        if self.options.commands {
+            for (command, done) in std::mem::take(&mut loaded.state.done) {
+                put_done(self.transaction, &message.subject, command, &done)?;
+            }
+        }
+        loaded.state.done.clear();
+        if (self.options.pending)(&recorded.event) {
+            self.transaction
+                .prepare_cached("INSERT OR IGNORE INTO pending VALUES (?1, ?2)")?
+                .execute(params![message.seq, message.subject])?;
+        }
+        self.applied.changed.insert(recorded.event.address.clone(), State::default());
+        self.applied.events.push(recorded);
+        Ok(())
+    }
+
+    /// Writes the rows that changed and the position.
+    fn finish(mut self) -> Result<(Head, Applied), TableError> {
+        for (subject, loaded) in std::mem::take(&mut self.loaded) {
+            let hash = put_row(self.transaction, &subject, &loaded)?;
+            for (digest, byte) in self.head.digest.iter_mut().zip(hash) {
+                *digest ^= byte;
+            }
+            if let Ok(address) = subject::parse_event(&subject)
+                && let Some(state) = self.applied.changed.get_mut(&address)
+            {
+                *state = loaded.state;
+            }
+        }
+        let Head { watermark, chain, chain_before, digest } = self.head;
+        self.transaction
+            .prepare_cached("UPDATE head SET watermark = ?1, chain = ?2, chain_before = ?3, digest = ?4")?
+            .execute(params![watermark, chain.0, chain_before.0, digest])?;
+        Ok((self.head, self.applied))
+    }
+}
+
+enum Doubt {
+    /// No part of history.
+    Skip(String),
+    /// Part of history, not understood: the address stays as it was.
+    Freeze(String),
+}
+
+fn believe(loaded: &Loaded, message: &Message) -> Result<Read, Doubt> {
+    if let Some(reason) = &loaded.frozen {
+        return Err(Doubt::Freeze(format!("{} is frozen: {reason}", message.subject)));
+    }
+    let read = event::read(&message.subject, &message.payload)
+        .map_err(|error| Doubt::Freeze(format!("{} cannot be understood: {error}", message.subject)))?;
+    let expected = Link { revision: loaded.state.revision + 1, prev: loaded.prev };
+    if read.link != expected {
+        return Err(Doubt::Skip(format!(
+            "{}: revision {} does not continue {}",
+            message.subject, read.link.revision, loaded.state.revision
+        )));
+    }
+    Ok(read)
+}
+
+fn load_row(connection: &Connection, subject: &str) -> Result<Loaded, TableError> {
+    let row = connection
+        .prepare_cached("SELECT seq, prev, frozen, state FROM address WHERE subject = ?1")?
+        .query_row([subject], |row| {
+            Ok((row.get::<_, u64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, Vec<u8>>(3)?))
+        })
+        .optional()?;
+    let Some((seq, prev, frozen, bytes)) = row else { return Ok(Loaded::default()) };
+    let state = stored::read(&bytes).map_err(|error| damaged(subject, &error))?;
+    Ok(Loaded { state, seq, prev, frozen })
+}
+
+/// Writes a row and gives what its change does to the table digest.
+fn put_row(transaction: &Transaction<'_>, subject: &str, loaded: &Loaded) -> Result<[u8; 32], TableError> {
+    let before: Option<[u8; 32]> = transaction
+        .prepare_cached("SELECT hash FROM address WHERE subject = ?1")?
+        .query_row([subject], |row| row.get(0))
+        .optional()?;
+    let bytes = stored::write(&loaded.state).map_err(|error| damaged(subject, &error))?;
+    let hash = row_hash(subject, &bytes);
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO address VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        .execute(params![
+            subject,
+            loaded.seq,
+            loaded.state.revision,
+            loaded.prev,
+            loaded.state.is_open(),
+            loaded.frozen,
+            bytes,
+            hash
+        ])?;
+    let mut change = hash;
+    for (byte, before) in change.iter_mut().zip(before.unwrap_or([0; 32])) {
+        *byte ^= before;
+    }
+    Ok(change)
+}
+
+fn row_hash(subject: &str, state: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(subject.as_bytes());
+    hash.update([0]);
+    hash.update(state);
+    hash.finalize().into()
+}
+
+fn read_checked(row: &Row<'_>) -> Result<(String, State), TableError> {
+    let (subject, bytes): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+    let hash: [u8; 32] = row.get(2)?;
+    if hash != row_hash(&subject, &bytes) {
+        return Err(TableError::Damaged { subject, detail: "its hash does not match".to_owned() });
+    }
+    let state = stored::read(&bytes).map_err(|error| damaged(&subject, &error))?;
+    Ok((subject, state))
+}
+
+fn damaged(subject: &str, error: &dyn std::fmt::Display) -> TableError {
+    TableError::Damaged { subject: subject.to_owned(), detail: error.to_string() }
+}
+
+fn put_note(transaction: &Transaction<'_>, name: &str, value: &[u8]) -> Result<(), TableError> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO note VALUES (?1, ?2)")?
+        .execute(params![name, value])?;
+    Ok(())
+}
+
+fn put_done(
+    transaction: &Transaction<'_>,
+    subject: &str,
+    command: CommandId,
+    done: &Done,
+) -> Result<(), TableError> {
+    transaction
+        .prepare_cached("INSERT OR IGNORE INTO command VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        .execute(params![
+            subject,
+            command.0.to_be_bytes(),
+            done.event.0.to_be_bytes(),
+            type_word(done.kind),
+            done.seq,
+            done.version.map(|version| version.0),
+            done.kid.map(|kid| kid.to_string()),
+            done.rotation.map(|rotation| rotation.0.to_be_bytes()),
+        ])?;
+    Ok(())
+}
+
+fn load_done(connection: &Connection, subject: &str, id: CommandId) -> Result<Option<Done>, TableError> {
+    let read = |row: &Row<'_>| {
+        let kind: String = row.get(1)?;
+        let rotation: Option<[u8; 16]> = row.get(5)?;
+        Ok(Done {
+            event: EventId(u128::from_be_bytes(row.get(0)?)),
+            kind: FactKind::ALL
+                .into_iter()
+                .find(|known| type_word(*known) == kind)
+                .ok_or(rusqlite::Error::InvalidQuery)?,
+            seq: row.get(2)?,
+            version: row.get::<_, Option<u32>>(3)?.map(Version),
+            kid: row.get::<_, Option<String>>(4)?.and_then(|kid| Kid::parse(&kid).ok()),
+            rotation: rotation.map(|bytes| RotationId(u128::from_be_bytes(bytes))),
+        })
+    };
+    let mut select = connection.prepare_cached(
+        "SELECT event, kind, seq, version, kid, rotation FROM command WHERE subject = ?1 AND id = ?2",
+    )?;
+    Ok(select.query_row(params![subject, id.0.to_be_bytes()], read).optional()?)
+}

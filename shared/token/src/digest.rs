@@ -1,0 +1,100 @@
+//! Digests: what may be stored and shown in place of a key.
+
+use crate::secret::unquoted;
+use keywheel_domain::Digest;
+use keywheel_domain::rejection::InvalidText;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use subtle::ConstantTimeEq;
+
+/// Whether two digests are the same, in a time that does not depend on where they differ.
+pub fn same(one: &Digest, other: &Digest) -> bool {
+    one.0.ct_eq(&other.0).into()
+}
+
+/// The digest of a key of ours: SHA-256 over kid and secret, 53 bytes, which is one block.
+pub(crate) fn digest_ours(kid: &[u8], secret: &[u8]) -> Digest {
+    Digest(Sha256::new().chain_update(kid).chain_update(secret).finalize().into())
+}
+
+/// The digest of an imported key: SHA-256 of its whole text. Whether the text could be such a key is
+/// for [`crate::read()`] to say.
+pub fn digest_foreign(text: impl AsRef<[u8]>) -> Digest {
+    Digest(Sha256::digest(text.as_ref()).into())
+}
+
+/// Reads a digest as import files have it: 64 hexadecimal digits, upper or lower case.
+///
+/// # Errors
+/// When it is anything else.
+pub fn parse_digest_hex(text: &str) -> Result<Digest, InvalidText> {
+    let mut bytes = [0_u8; 32];
+    let digits = text.as_bytes();
+    let is_valid = digits.len() == 64
+        && digits.chunks_exact(2).zip(&mut bytes).all(|(pair, byte)| {
+            match (nibble(pair[0]), nibble(pair[1])) {
+                (Some(high), Some(low)) => {
+                    *byte = high << 4 | low;
+                    true
+                }
+                (None, _) | (_, None) => false,
+            }
+        });
+    if is_valid {
+        Ok(Digest(bytes))
+    } else {
+        Err(InvalidText::new("digest", &unquoted(text), "write a SHA-256 as 64 hexadecimal digits"))
+    }
+}
+
+/// A digest as 64 lower-case hexadecimal digits.
+pub fn digest_hex(digest: &Digest) -> String {
+    digest.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}
+
+fn nibble(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_digest_is_sha256_of_the_text() {
+        let expected = "d91e74bdbdea5047882f23c282e665a6b358847dace6ef29a9b1d840397367d2";
+        assert_eq!(digest_hex(&digest_foreign("legacy-key-0001")), expected);
+    }
+
+    #[test]
+    fn hex_goes_both_ways() {
+        let digest = digest_foreign("x");
+        let hex = digest_hex(&digest);
+        assert_eq!(parse_digest_hex(&hex), Ok(digest));
+        assert_eq!(parse_digest_hex(&hex.to_uppercase()), Ok(digest));
+        let mistaken = parse_digest_hex("kw_live_0123456789_and-so-on").unwrap_err().to_string();
+        assert_eq!(mistaken, "digest \"28 bytes\": write a SHA-256 as 64 hexadecimal digits");
+        for bad in ["", &hex[1..], &format!("{hex}0"), &hex.replacen(&hex[..1], "g", 1), &"é".repeat(32)] {
+            assert_eq!(parse_digest_hex(bad).unwrap_err().field, "digest", "{bad}");
+        }
+    }
+
+    #[test]
+    fn sameness_looks_at_every_byte() {
+        let digest = digest_foreign("x");
+        assert!(same(&digest, &digest.clone()));
+        for at in 0..32 {
+            let mut other = digest;
+            other.0[at] ^= 1;
+            assert!(!same(&digest, &other), "byte {at}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The envelope of an event: a MessagePack map with named fields, readable by any later version.
+
+use crate::Malformed;
+use crate::body::{
+    EdgeBody, KeyActivatedBody, KeyIssuedBody, KeyRetiredBody, KeySeenBody, PolicySetBody, RolledBackBody,
+    type_word,
+};
+use crate::subject;
+use crate::text::{Hex32, Id, Moment};
+use keywheel_domain::event::{CommandId, EventId, FactKind, RotationId};
+use keywheel_domain::{Actor, Address, Event, Fact};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+/// The envelope version that this code writes, and the highest that it reads.
+pub const ENVELOPE_V: u32 = 1;
+
+/// Largest event that is read or written, in bytes.
+pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<B> {
+    id: Id,
+    v: u32,
+    #[serde(rename = "type")]
+    kind: String,
+    tenant: String,
+    client: String,
+    at: Moment,
+    actor: String,
+    command_id: Id,
+    rotation_id: Option<Id>,
+    revision: u64,
+    prev: Option<Hex32>,
+    body: B,
+}
+
+/// Where an event stands in its keyring's own sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Counted from 1 without a gap.
+    pub revision: u64,
+    /// SHA-256 of the payload of the event before; absent at revision 1.
+    pub prev: Option<[u8; 32]>,
+}
+
+/// A readable event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The event.
+    pub event: Event,
+    /// Its place.
+    pub link: Link,
+}
+
+/// Writes an event. The result is what is hashed, signed and stored.
+///
+/// # Errors
+/// When it would be larger than [`EVENT_BYTES_MAX`].
+pub fn write(event: &Event, link: Link) -> Result<Vec<u8>, Malformed> {
+    let payload = match &event.fact {
+        Fact::KeyIssued(issued) => pack(event, link, KeyIssuedBody::from(issued)),
+        Fact::KeyActivated(activated) => pack(event, link, KeyActivatedBody::from(activated)),
+        Fact::KeySeen(used) => pack(event, link, KeySeenBody::from(used)),
+        Fact::KeyRetired(ended) => pack(event, link, KeyRetiredBody::from(ended)),
+        Fact::RolledBack(restored) => pack(event, link, RolledBackBody::from(restored)),
+        Fact::PolicySet(patch) => pack(event, link, PolicySetBody::from(patch)),
+        Fact::EdgeAdded(edge) | Fact::EdgeRemoved(edge) => pack(event, link, EdgeBody::from(edge)),
+    }?;
+    if payload.len() > EVENT_BYTES_MAX {
+        return Err(Malformed::new("body", format!("an event has at most {EVENT_BYTES_MAX} bytes")));
+    }
+    Ok(payload)
+}
+
+fn pack<B: Serialize>(event: &Event, link: Link, body: B) -> Result<Vec<u8>, Malformed> {
+    let (tenant, client) = match &event.address {
+        Address::Keyring(id) => (id.tenant.to_string(), id.client.to_string()),
+        Address::Tenant(tenant) => (tenant.to_string(), "_".to_owned()),
+        Address::Installation => ("_".to_owned(), "_".to_owned()),
+    };
+    let envelope = Envelope {
+        id: Id(event.id.0),
+        v: ENVELOPE_V,
+        kind: type_word(event.fact.kind()).to_owned(),
+        tenant,
+        client,
+        at: Moment(event.at),
+        actor: event.actor.as_str().to_owned(),
+        command_id: Id(event.command.0),
+        rotation_id: event.rotation.map(|rotation| Id(rotation.0)),
+        revision: link.revision,
+        prev: link.prev.map(Hex32),
+        body,
+    };
+    rmp_serde::to_vec_named(&envelope).map_err(|error| Malformed::new("body", error))
+}
+
+/// Reads an event that stood at `subject`. Unknown fields are passed over.
+///
+/// # Errors
+/// When it is no event, of a newer envelope, of an unknown type, or belongs to another subject.
+pub fn read(subject: &str, payload: &[u8]) -> Result<Read, Malformed> {
+    if payload.len() > EVENT_BYTES_MAX {
+        return Err(Malformed::new("body", format!("an event has at most {EVENT_BYTES_MAX} bytes")));
+    }
+    let head: Envelope<IgnoredAny> = unpack(payload)?;
+    if head.v > ENVELOPE_V {
+        return Err(Malformed::new("v", format!("written by a newer version ({})", head.v)));
+    }
+    let kind = FactKind::ALL.into_iter().find(|kind| type_word(*kind) == head.kind);
+    let kind = kind.ok_or_else(|| Malformed::new("type", format!("unknown event type `{}`", head.kind)))?;
+    let address = subject::parse_event(subject)?;
+    let event = Event {
+        id: EventId(head.id.0),
+        address,
+        at: head.at.0,
+        actor: Actor::parse(&head.actor)?,
+        command: CommandId(head.command_id.0),
+        rotation: head.rotation_id.map(|id| RotationId(id.0)),
+        fact: read_fact(kind, payload)?,
+    };
+    let (tenant, client) = (head.tenant.as_str(), head.client.as_str());
+    if format!("kw.evt.{tenant}.{client}") != subject {
+        return Err(Malformed::new("tenant", format!("written for {tenant}/{client}, stored at {subject}")));
+    }
+    let link = Link { revision: head.revision, prev: head.prev.map(|hex| hex.0) };
+    Ok(Read { event, link })
+}
+
+fn read_fact(kind: FactKind, payload: &[u8]) -> Result<Fact, Malformed> {
+    match kind {
+        FactKind::KeyIssued => body::<KeyIssuedBody>(payload)?.try_into(),
+        FactKind::KeyActivated => body::<KeyActivatedBody>(payload)?.try_into(),
+        FactKind::KeySeen => body::<KeySeenBody>(payload)?.try_into(),
+        FactKind::KeyRetired => Ok(body::<KeyRetiredBody>(payload)?.into()),
+        FactKind::RolledBack => body::<RolledBackBody>(payload)?.try_into(),
+        FactKind::PolicySet => Ok(body::<PolicySetBody>(payload)?.into()),
+        FactKind::EdgeAdded => body::<EdgeBody>(payload)?.into_fact(Fact::EdgeAdded),
+        FactKind::EdgeRemoved => body::<EdgeBody>(payload)?.into_fact(Fact::EdgeRemoved),
+    }
+}
+
+#[derive(Deserialize)]
+struct BodyOnly<B> {
+    body: B,
+}
+
+fn body<B: DeserializeOwned>(payload: &[u8]) -> Result<B, Malformed> {
+    unpack::<BodyOnly<B>>(payload).map(|only| only.body)
+}
+
+fn unpack<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed> {
+    let mut reader = rmp_serde::Deserializer::from_read_ref(payload);
+    serde_path_to_error::deserialize(&mut reader)
+        .map_err(|error| Malformed::new(error.path().to_string(), error.inner()))
+}
+
+/// The event as a JSON document, for people and programs that read the log.
+///
+/// # Errors
+/// When the payload is no MessagePack map.
+pub fn to_json(payload: &[u8]) -> Result<serde_json::Value, Malformed> {
+    unpack(payload)
+}

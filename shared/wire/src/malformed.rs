@@ -1,0 +1,57 @@
+//! The one error of this crate: input from outside that does not say what it should.
+
+use keywheel_domain::rejection::InvalidText;
+use std::fmt;
+
+/// Unreadable or invalid input, with the field that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Path of the field, such as `policy.quiet`; empty when the whole is no document at all.
+    pub field: String,
+    /// What is wrong and what was expected.
+    pub detail: String,
+}
+
+impl Malformed {
+    /// Of `field`, in words.
+    pub fn new(field: impl Into<String>, detail: impl fmt::Display) -> Self {
+        Self { field: field.into(), detail: detail.to_string() }
+    }
+
+    /// The same with `outer` before the field's path.
+    #[must_use]
+    pub fn within(self, outer: &str) -> Self {
+        Self { field: format!("{outer}.{}", self.field), ..self }
+    }
+
+    pub(crate) fn from_json(error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let inner = error.inner().to_string();
+        let named = ["missing field `", "unknown field `"].iter().find_map(|lead| {
+            inner.strip_prefix(lead).and_then(|rest| rest.split('`').next()).map(str::to_owned)
+        });
+        let path = error.path().to_string();
+        let field = match (path.as_str(), named) {
+            (".", Some(name)) => name,
+            (path, Some(name)) if !path.ends_with(&name) => format!("{path}.{name}"),
+            (path, _) => path.to_owned(),
+        };
+        Self { field, detail: inner }
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.field.as_str(), self.detail.contains(&self.field)) {
+            ("", _) | (_, true) => f.write_str(&self.detail),
+            (field, false) => write!(f, "{field}: {}", self.detail),
+        }
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl From<InvalidText> for Malformed {
+    fn from(error: InvalidText) -> Self {
+        Self::new(error.field, error)
+    }
+}

@@ -1,0 +1,45 @@
+//! An edge's sign of life: what it has applied, and proof that it could write.
+
+use crate::Malformed;
+use crate::text::{Hex32, Id, Moment};
+use serde::{Deserialize, Serialize};
+
+/// Largest pulse that is read, in bytes.
+pub const PULSE_BYTES_MAX: usize = 4096;
+
+/// A pulse, once a second and soon after an advance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulse {
+    /// The edge's name on the roster.
+    pub id: String,
+    /// One run of the edge's process.
+    pub boot: Id,
+    /// Counted per boot.
+    pub number: u64,
+    /// The smaller of what is committed and what answers (SAFETY 10).
+    pub watermark: u64,
+    /// The running hash at the watermark.
+    pub chain: Hex32,
+    /// The table digest at the watermark.
+    pub digest: Hex32,
+    /// The edge's wall clock: for an alarm only, it takes part in no proof.
+    pub clock: Moment,
+    /// Keys in the table.
+    pub keys: u64,
+    /// The edge's program version.
+    pub version: String,
+    /// The edge's lease length in milliseconds: one number for the whole fleet, checked by it.
+    pub lease_ms: u64,
+}
+
+/// Reads a pulse.
+///
+/// # Errors
+/// Names the field.
+pub fn read(payload: &[u8]) -> Result<Pulse, Malformed> {
+    if payload.len() > PULSE_BYTES_MAX {
+        return Err(Malformed::new("", format!("a pulse has at most {PULSE_BYTES_MAX} bytes")));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(payload);
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| Malformed::from_json(&error))
+}

@@ -1,0 +1,270 @@
+//! Every stream, subject, durable, queue and header literal of the contract. Nothing else in the
+//! project spells one.
+
+use crate::Malformed;
+use keywheel_domain::{Address, Client, EdgeId, KeyringId, Kid, Tenant, Version};
+
+/// The log.
+pub const EVENTS: &str = "KW_EVENTS";
+/// Durable intake of commands.
+pub const COMMANDS: &str = "KW_COMMANDS";
+/// Outcomes, the last one of each command for 24 h.
+pub const RESULTS: &str = "KW_RESULTS";
+/// Usage reports.
+pub const USAGE: &str = "KW_USAGE";
+/// Sealed secrets before activation.
+pub const STAGE: &str = "KW_STAGE";
+/// Sealed secrets for their owners.
+pub const DELIVERY: &str = "KW_DELIVERY";
+/// Liveness and watermarks.
+pub const PULSE: &str = "KW_PULSE";
+/// Receipts, alarms, barriers passed.
+pub const NOTICES: &str = "KW_NOTICES";
+
+/// All events.
+pub const EVENTS_ALL: &str = "kw.evt.>";
+/// All results.
+pub const RESULTS_ALL: &str = "kw.res.>";
+/// All usage reports.
+pub const USAGE_ALL: &str = "kw.use.>";
+/// All staged secrets.
+pub const STAGE_ALL: &str = "kw.stage.>";
+/// All deliveries.
+pub const DELIVERY_ALL: &str = "kw.dlv.>";
+/// All pulses.
+pub const PULSE_ALL: &str = "kw.edge.*.pulse";
+/// All notices.
+pub const NOTICES_ALL: &str = "kw.notice.>";
+/// All commands.
+pub const COMMANDS_ALL: &str = "kw.cmd.>";
+/// Questions to services about what they know beside the log.
+pub const ASK_ALL: &str = "kw.ask.>";
+/// Where the usage-tracker answers who uses which version.
+pub const ASK_USAGE_ALL: &str = "kw.ask.usage.*.*";
+
+/// Header: the event's id, for the bus's own duplicate window.
+pub const HEADER_ID: &str = "Nats-Msg-Id";
+/// Header: the event's type.
+pub const HEADER_TYPE: &str = "Kw-Type";
+/// Header: the envelope's version.
+pub const HEADER_V: &str = "Kw-V";
+/// Header: public nkey of the service that wrote the event.
+pub const HEADER_SIGNER: &str = "Kw-Signer";
+/// Header: its signature.
+pub const HEADER_SIGNATURE: &str = "Kw-Signature";
+
+/// What a command asks for: the last token of its subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// First or additional key.
+    Issue,
+    /// Next version.
+    Rotate,
+    /// Pass the barrier by hand.
+    Activate,
+    /// Retire now.
+    Retire,
+    /// Compromised.
+    Revoke,
+    /// Back to an earlier position.
+    Rollback,
+    /// Change how long things last.
+    Policy,
+    /// Adopt a key by digest.
+    Import,
+    /// Put an edge on the roster.
+    EdgeAdd,
+    /// Take an edge off the roster.
+    EdgeRemove,
+}
+
+impl Verb {
+    /// Every verb.
+    pub const ALL: [Verb; 10] = [
+        Verb::Issue,
+        Verb::Rotate,
+        Verb::Activate,
+        Verb::Retire,
+        Verb::Revoke,
+        Verb::Rollback,
+        Verb::Policy,
+        Verb::Import,
+        Verb::EdgeAdd,
+        Verb::EdgeRemove,
+    ];
+
+    /// The token in subjects.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verb::Issue => "issue",
+            Verb::Rotate => "rotate",
+            Verb::Activate => "activate",
+            Verb::Retire => "retire",
+            Verb::Revoke => "revoke",
+            Verb::Rollback => "rollback",
+            Verb::Policy => "policy",
+            Verb::Import => "import",
+            Verb::EdgeAdd => "edge-add",
+            Verb::EdgeRemove => "edge-remove",
+        }
+    }
+
+    /// The service that decides it (ARCHITECTURE, "Commands, events, one gate").
+    pub fn decided_by(self) -> Service {
+        match self {
+            Verb::Issue | Verb::Rotate | Verb::Rollback | Verb::Policy | Verb::Import => Service::Issuer,
+            Verb::Activate | Verb::EdgeAdd | Verb::EdgeRemove => Service::Propagator,
+            Verb::Retire | Verb::Revoke => Service::Retirer,
+        }
+    }
+
+    /// The filter that takes this verb's commands of all keyrings.
+    pub fn filter(self) -> String {
+        format!("kw.cmd.*.*.{}", self.word())
+    }
+}
+
+/// A service that folds the log and writes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// Mints, rotates, rolls back, sets policies.
+    Issuer,
+    /// Keeps the roster, passes barriers, releases secrets, writes receipts.
+    Propagator,
+    /// Counts use and proves quiet.
+    UsageTracker,
+    /// Retires and revokes.
+    Retirer,
+}
+
+impl Service {
+    /// Every service.
+    pub const ALL: [Service; 4] =
+        [Service::Issuer, Service::Propagator, Service::UsageTracker, Service::Retirer];
+
+    /// The name of the service: its role, its command durable, its program name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Issuer => "issuer",
+            Service::Propagator => "propagator",
+            Service::UsageTracker => "usage-tracker",
+            Service::Retirer => "retirer",
+        }
+    }
+
+    /// The durable by which one instance replays the log: each replica folds all of it.
+    pub fn log_durable(self, instance: u32) -> String {
+        format!("{}-{instance}", self.name())
+    }
+}
+
+/// The durable by which an edge replays the log.
+pub fn edge_durable(edge: &EdgeId) -> String {
+    format!("edge-{edge}")
+}
+
+/// The one subject of an address in the log.
+pub fn event(address: &Address) -> String {
+    match address {
+        Address::Keyring(id) => format!("kw.evt.{}.{}", id.tenant, id.client),
+        Address::Tenant(tenant) => format!("kw.evt.{tenant}._"),
+        Address::Installation => "kw.evt._._".to_owned(),
+    }
+}
+
+/// Reads an event subject back.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_event(subject: &str) -> Result<Address, Malformed> {
+    let mut tokens = subject.split('.');
+    let head = (tokens.next(), tokens.next());
+    match (head, tokens.next(), tokens.next(), tokens.next()) {
+        ((Some("kw"), Some("evt")), Some(tenant), Some(client), None) => parse_address(tenant, client),
+        _ => Err(Malformed::new("subject", format!("`{subject}` is no event subject"))),
+    }
+}
+
+fn parse_address(tenant: &str, client: &str) -> Result<Address, Malformed> {
+    Ok(match (tenant, client) {
+        ("_", "_") => Address::Installation,
+        (tenant, "_") => Address::Tenant(Tenant::parse(tenant)?),
+        (tenant, client) => {
+            Address::Keyring(KeyringId { tenant: Tenant::parse(tenant)?, client: Client::parse(client)? })
+        }
+    })
+}
+
+/// The subject of a command.
+pub fn command(address: &Address, verb: Verb) -> String {
+    let (tenant, client) = tokens(address);
+    format!("kw.cmd.{tenant}.{client}.{}", verb.word())
+}
+
+fn tokens(address: &Address) -> (&str, &str) {
+    match address {
+        Address::Keyring(id) => (id.tenant.as_str(), id.client.as_str()),
+        Address::Tenant(tenant) => (tenant.as_str(), "_"),
+        Address::Installation => ("_", "_"),
+    }
+}
+
+/// Reads a command subject back.
+///
+/// # Errors
+/// When it is none, or names something that has no valid name.
+pub fn parse_command(subject: &str) -> Result<(Address, Verb), Malformed> {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    let ["kw", "cmd", tenant, client, word] = tokens.as_slice() else {
+        return Err(Malformed::new("subject", format!("`{subject}` is no command subject")));
+    };
+    let verb = Verb::ALL.into_iter().find(|verb| verb.word() == *word);
+    let verb = verb.ok_or_else(|| Malformed::new("subject", format!("`{word}` is no verb")))?;
+    Ok((parse_address(tenant, client)?, verb))
+}
+
+/// Where the outcome of a command lies.
+pub fn result(command: u128) -> String {
+    format!("kw.res.{}", crate::text::id(command))
+}
+
+/// Where an edge's usage reports go.
+pub fn usage(edge: &EdgeId) -> String {
+    format!("kw.use.{edge}")
+}
+
+/// Where a sealed secret waits for its activation.
+pub fn stage(kid: Kid) -> String {
+    format!("kw.stage.{kid}")
+}
+
+/// Where a released secret lies.
+pub fn delivery(keyring: &KeyringId, version: Version) -> String {
+    format!("kw.dlv.{}.{}.{}", keyring.tenant, keyring.client, version.0)
+}
+
+/// Where an edge's pulses go.
+pub fn pulse(edge: &EdgeId) -> String {
+    format!("kw.edge.{edge}.pulse")
+}
+
+/// Where a notice of one kind about one address goes.
+pub fn notice(address: &Address, kind: &str) -> String {
+    let (tenant, client) = tokens(address);
+    format!("kw.notice.{tenant}.{client}.{kind}")
+}
+
+/// Where the usage-tracker answers who uses which version of a keyring.
+pub fn ask_usage(keyring: &KeyringId) -> String {
+    format!("kw.ask.usage.{}.{}", keyring.tenant, keyring.client)
+}
+
+/// Reads the keyring out of [`ask_usage`]'s subject.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_ask_usage(subject: &str) -> Result<KeyringId, Malformed> {
+    let rest = subject.strip_prefix("kw.ask.usage.").and_then(|rest| rest.split_once('.'));
+    let (tenant, client) = rest.ok_or_else(|| Malformed::new("subject", "no usage question"))?;
+    Ok(KeyringId { tenant: Tenant::parse(tenant)?, client: Client::parse(client)? })
+}

@@ -1,0 +1,112 @@
+//! An edge's numbered usage report, and the usage-tracker's answer to who uses what.
+
+use crate::Malformed;
+use crate::text::{Id, Moment};
+use keywheel_domain::{EdgeId, KeyringId, Version};
+use serde::{Deserialize, Serialize};
+
+/// Largest report that is read, in bytes.
+pub const REPORT_BYTES_MAX: usize = 900 * 1024;
+
+/// Most versions that one report names; the rest waits for the next.
+pub const REPORT_USES_MAX: usize = 4000;
+
+/// Use since the report before. Report n is cut only after n − 1 was acknowledged (SAFETY 4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The edge's name on the roster.
+    pub edge: String,
+    /// One run of the edge's process.
+    pub boot: Id,
+    /// Counted per boot from 0 without a gap.
+    pub number: u64,
+    /// Set in a report 0 whose edge knows for certain that nothing was served between the last
+    /// report of an earlier boot and this one: the earlier boot ended by a goodbye.
+    pub continues: Option<LastReport>,
+    /// The last report of a boot that ends on purpose: nothing is served after it.
+    #[serde(default)]
+    pub goodbye: bool,
+    /// Accepted uses by version, probes not counted.
+    pub uses: Vec<VersionUse>,
+}
+
+/// A report of an earlier boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastReport {
+    /// The boot.
+    pub boot: Id,
+    /// Its last number.
+    pub number: u64,
+}
+
+/// Accepted uses of one version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionUse {
+    /// Whose.
+    pub tenant: String,
+    /// Whose.
+    pub client: String,
+    /// Which version.
+    pub version: u32,
+    /// How many.
+    pub uses: u64,
+}
+
+impl VersionUse {
+    /// The keyring and version.
+    ///
+    /// # Errors
+    /// When a name is none.
+    pub fn of(&self) -> Result<(KeyringId, Version), Malformed> {
+        let keyring = KeyringId::parse(&format!("{}/{}", self.tenant, self.client))?;
+        Ok((keyring, Version(self.version)))
+    }
+}
+
+/// Reads a report that came from `edge`'s own subject.
+///
+/// # Errors
+/// Names the field; a report that speaks for another edge is malformed.
+pub fn read(edge: &EdgeId, payload: &[u8]) -> Result<Report, Malformed> {
+    if payload.len() > REPORT_BYTES_MAX {
+        return Err(Malformed::new("", format!("a report has at most {REPORT_BYTES_MAX} bytes")));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(payload);
+    let report: Report =
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| Malformed::from_json(&error))?;
+    if report.edge != edge.as_str() {
+        return Err(Malformed::new("edge", format!("speaks for `{}`, came from `{edge}`", report.edge)));
+    }
+    Ok(report)
+}
+
+/// Who uses which version of a keyring: the usage-tracker's answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// One entry for each version and edge.
+    pub versions: Vec<UsageAt>,
+    /// Edges whose reports do not cover the present, with the time up to which they do.
+    pub silent: Vec<Silent>,
+}
+
+/// One version's use at one edge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageAt {
+    /// Which version.
+    pub version: u32,
+    /// Which edge.
+    pub edge: String,
+    /// Newest use.
+    pub last_use: Moment,
+    /// Uses counted.
+    pub uses: u64,
+}
+
+/// An edge that blocks quiet proofs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silent {
+    /// Which edge.
+    pub edge: String,
+    /// Covered up to here; nothing when never.
+    pub through: Option<Moment>,
+}

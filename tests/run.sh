@@ -1,0 +1,147 @@
+#!/usr/bin/env bash
+# Everything that a change has to pass, in one command, here as in CI. Writes only below .cache/ and target/ (and
+# into cargo's own cache).
+set -euo pipefail
+
+usage() {
+    cat <<'TEXT'
+usage: tests/run.sh [all]      format, lints, documentation, build, tests, plain client, dependencies
+       tests/run.sh faults     reserved: long fault runs
+       tests/run.sh bench      reserved: figures
+       tests/run.sh mutants    reserved: whether the tests notice broken code
+TEXT
+}
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+
+case "${1:-all}" in
+all) ;;
+-h | --help | help)
+    usage
+    exit 0
+    ;;
+faults | bench | mutants)
+    echo "run.sh: '$1' is not there yet" >&2
+    exit 2
+    ;;
+*)
+    echo "run.sh: unknown argument '$1'" >&2
+    usage >&2
+    exit 2
+    ;;
+esac
+if [ $# -gt 1 ]; then
+    usage >&2
+    exit 2
+fi
+
+# A user's own stack and compiler flags have no part in this.
+unset KEYWHEEL_HOME KEYWHEEL_BIN KEYWHEEL_TEST_NATS RUSTFLAGS RUSTDOCFLAGS
+export CARGO_NET_RETRY=5
+if [ ! -t 1 ]; then
+    export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
+fi
+if [ -n "${CI:-}" ]; then
+    # What is compiled once gains nothing from being prepared for the next time.
+    export CARGO_INCREMENTAL=0
+fi
+mkdir -p .cache
+TMPDIR=$(mktemp -d "$root/.cache/tmp.XXXXXX")
+export TMPDIR
+trap 'rm -rf "$TMPDIR"' EXIT
+trap 'exit 130' INT TERM HUP
+
+passed=0 failed=0 skipped=0 summary="" ready=yes began=$SECONDS
+
+note() { # VERDICT SECONDS HEADLINE
+    summary+=$(printf '  %-7s %5s  %s' "$1" "$2" "$3")$'\n'
+}
+
+step() { # HEADLINE COMMAND...
+    local headline=$1 start=$SECONDS
+    shift
+    printf '\n==> %s\n' "$headline"
+    if "$@" </dev/null; then
+        passed=$((passed + 1))
+        note ok "$((SECONDS - start)) s" "$headline"
+    else
+        failed=$((failed + 1))
+        note FAILED "$((SECONDS - start)) s" "$headline"
+        return 1
+    fi
+}
+
+# A step that makes sense only if the build and the bus are there.
+step_if_ready() {
+    if [ "$ready" = yes ]; then
+        step "$@" || true
+    else
+        skipped=$((skipped + 1))
+        note skipped - "$1"
+    fi
+}
+
+components() {
+    if ! cargo fmt --version || ! cargo clippy --version; then
+        echo "rustfmt or clippy is missing: rustup component add rustfmt clippy (or your distribution's packages)" >&2
+        return 1
+    fi
+}
+
+nats() {
+    KEYWHEEL_TEST_NATS=$(bash deploy/get-nats.sh) || return 1
+    export KEYWHEEL_TEST_NATS
+    "$KEYWHEEL_TEST_NATS" --version
+}
+
+scripts() {
+    local script count=0 bad=0
+    while IFS= read -r script; do
+        count=$((count + 1))
+        bash -n "$script" || bad=1
+    done < <(git ls-files --cached --others --exclude-standard '*.sh' .ci/run)
+    echo "$count scripts"
+    [ "$count" -gt 0 ] && [ "$bad" = 0 ]
+}
+
+run_tests() {
+    if command -v cargo-nextest >/dev/null 2>&1; then
+        cargo nextest run --workspace --locked --no-fail-fast
+    else
+        cargo test --workspace --locked --no-fail-fast --lib --bins --tests
+    fi
+}
+
+documentation() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+}
+
+deny() {
+    if command -v cargo-deny >/dev/null 2>&1; then
+        cargo deny --config .deny.toml check bans licenses sources
+    else
+        echo "cargo-deny is not installed; tests/tests/audit.rs has checked the same lists"
+    fi
+}
+
+step "toolchain" components || true
+step "scripts parse" scripts || true
+step "nats-server" nats || ready=no
+step "dependencies" cargo fetch --locked || true
+step "format" cargo fmt --all --check || true
+step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings || true
+step "documentation" documentation || true
+step "build" cargo build --workspace --all-targets --locked || ready=no
+step_if_ready "tests" run_tests
+step_if_ready "documentation tests" cargo test --workspace --locked --doc
+step_if_ready "plain NATS client" bash tests/plain_client/run.sh
+step "licences, sources, bans" deny || true
+
+printf '\n==> summary (%s s)\n%s\n' "$((SECONDS - began))" "$summary"
+if [ "$skipped" -gt 0 ]; then
+    echo "$passed passed, $failed failed, $skipped skipped"
+else
+    echo "$passed passed, $failed failed"
+fi
+[ "$failed" = 0 ]
