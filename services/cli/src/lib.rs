@@ -1,1 +1,142 @@
-//! placeholder
+//! What an operator does: commands are published and their effects awaited, the log and the fleet shown.
+//!
+//! Everything here is a client like any other: it uses what the contract offers to each operator
+//! credential, and decides nothing.
+//!
+//! # Layout
+//! - [`GlobalOptions`], [`Operator`], [`run()`]: what the one binary composes
+//! - `issue`, `rotate`, `import`, `activate`, `retire`, `revoke`, `rollback`, `policy`: one file per command
+//! - `status`, `edges`, `log`, `verify`, `fetch`, `recipient`: what reads and shows
+//! - `await_activation`, `await_receipt`, `await_retirement`: waiting for a proof, and saying what it waits for
+//! - `session`, `context`, `document`: from the context file to a command's outcome
+//! - `replay`, `fleet`: the log folded, the edges' pulses heard
+//! - `screen`, `words`, `failure`: how things are told, on which stream, with which exit code
+
+mod activate;
+mod arguments;
+mod await_activation;
+mod await_receipt;
+mod await_retirement;
+mod context;
+mod deadline;
+mod document;
+mod edges;
+mod failure;
+mod fetch;
+mod fleet;
+mod handover;
+mod import;
+mod issue;
+mod key_input;
+mod log;
+mod log_words;
+mod policy;
+mod policy_fields;
+mod probe;
+mod receipt_words;
+mod recipient;
+mod replay;
+mod retire;
+mod revoke;
+mod rollback;
+mod rotate;
+mod rotate_all;
+mod screen;
+mod session;
+mod spec;
+mod status;
+mod status_table;
+mod status_version;
+mod verify;
+mod waiting_words;
+mod words;
+
+pub use arguments::{GlobalOptions, Output};
+
+use clap::Subcommand;
+use failure::Failure;
+use session::Session;
+
+/// The operator's commands, to be flattened into the binary's own.
+#[derive(Debug, Subcommand)]
+pub enum Operator {
+    /// Issue a first or an additional key; prints it once, to standard output alone
+    Issue(issue::Issue),
+    /// Begin the next version; the old ones retire when they are provably unused
+    Rotate(rotate::Rotate),
+    /// Retire a version now, without waiting for quiet
+    Retire(retire::Retire),
+    /// Revoke a compromised key; waits for the receipt and prints it
+    Revoke(revoke::Revoke),
+    /// Pass a version's barrier by hand
+    Activate(activate::Activate),
+    /// Restore what held at an earlier position
+    Rollback(rollback::Rollback),
+    /// Adopt an existing key by its digest, so that nobody is issued a new one
+    Import(import::Import),
+    /// Show or change how long things last
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// The curve key to which secrets are sealed for you
+    #[command(subcommand)]
+    Recipient(recipient::Recipient),
+    /// Open a sealed delivery again, as long as it is kept
+    Fetch(fetch::Fetch),
+    /// Show keyrings, or one keyring's versions and what they wait for
+    Status(status::Status),
+    /// Show the fleet: every edge on the roster, how far it is and whether it is heard
+    Edges(edges::Edges),
+    /// Show the events
+    Log(log::Log),
+    /// Ask an edge about a key, as a probe: it does not count as use
+    Verify(verify::Verify),
+}
+
+/// Runs one command; gives the exit code (PROTOCOL 1). Output and errors are written by then.
+pub async fn run(command: Operator, options: &GlobalOptions) -> u8 {
+    let screen = screen::Screen::new(options.output);
+    match dispatch(command, options, &screen).await {
+        Ok(code) => code,
+        Err(failure) => {
+            screen.fail(&failure);
+            failure.exit
+        }
+    }
+}
+
+async fn dispatch(
+    command: Operator,
+    options: &GlobalOptions,
+    screen: &screen::Screen,
+) -> Result<u8, Failure> {
+    if let Operator::Recipient(command) = command {
+        return command.run(options, screen);
+    }
+    let context = context::Context::load(options)?;
+    if let Operator::Verify(command) = command {
+        return command.run(&context, options, screen).await;
+    }
+    let session = Session::open(context, options, screen).await?;
+    let ended = on_the_bus(command, &session).await;
+    session.bus.close().await;
+    ended
+}
+
+async fn on_the_bus(command: Operator, session: &Session<'_>) -> Result<u8, Failure> {
+    match command {
+        Operator::Issue(command) => command.run(session).await,
+        Operator::Rotate(command) => command.run(session).await,
+        Operator::Retire(command) => command.run(session).await,
+        Operator::Revoke(command) => command.run(session).await,
+        Operator::Activate(command) => command.run(session).await,
+        Operator::Rollback(command) => command.run(session).await,
+        Operator::Import(command) => command.run(session).await,
+        Operator::Policy(command) => command.run(session).await,
+        Operator::Fetch(command) => command.run(session).await,
+        Operator::Status(command) => command.run(session).await,
+        Operator::Edges(command) => command.run(session).await,
+        Operator::Log(command) => command.run(session).await,
+        Operator::Recipient(command) => command.run(session.options, session.screen),
+        Operator::Verify(command) => command.run(&session.context, session.options, session.screen).await,
+    }
+}

@@ -1,1 +1,101 @@
-//! placeholder
+//! The propagator: keeps the live picture of the roster, passes barriers, releases sealed secrets,
+//! writes receipts.
+//!
+//! # Layout
+//! - [`fleet`]: what is known of each edge, by this propagator's own clock
+//! - [`desk`]: the work that events leave behind, and when each piece may be done; no I/O
+//! - [`carry`]: does it
+//! - [`commands`]: the roster and passing the barrier by hand
+//! - [`listen`]: pulses, heard and read back
+
+pub mod carry;
+pub mod commands;
+pub mod desk;
+pub mod fleet;
+pub mod listen;
+
+use crate::carry::Carrier;
+use crate::desk::Desk;
+use keywheel_bus::follow::Sink;
+use keywheel_bus::gate::Sources;
+use keywheel_bus::{BusError, Station, StationConfig, intake};
+use keywheel_domain::{Address, At, Event, Fact};
+use keywheel_runtime::log::LogConfig;
+use keywheel_runtime::{Shutdown, clock};
+use keywheel_table::{Applied, fold::Head};
+use keywheel_wire::subject::Service;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The propagator's configuration.
+pub type Config = StationConfig<LogConfig>;
+
+/// The desk, shared by the tasks that feed it and the one that works it off.
+#[derive(Clone)]
+pub struct SharedDesk(Arc<Mutex<Desk>>);
+
+impl SharedDesk {
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs until `shutdown`.
+///
+/// # Errors
+/// When the credential lacks a permission, or the log or the database cannot be trusted any more.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), BusError> {
+    let sources = Sources { now: || At(clock::wall_ms()), fresh_id: keywheel_token::id::fresh };
+    let station = Station::open(
+        &config.bus,
+        Service::Propagator,
+        config.instance,
+        &config.data_dir,
+        leaves_work,
+        sources,
+    )
+    .await?;
+    let desk = SharedDesk(Arc::new(Mutex::new(Desk::new(config.lease.0))));
+    let roster = station.gate.fold().lock().load(&Address::Installation, None)?.state.edges;
+    desk.lock().set_roster(roster, clock::boot_ms());
+    let carrier = Carrier { gate: station.gate.clone(), desk: desk.clone(), lease: config.lease.0 };
+    let handler = commands::Propagator { desk: desk.clone(), gate: station.gate.clone() };
+    let work = async {
+        tokio::try_join!(
+            intake::run(&station.gate, Service::Propagator, &handler, shutdown.requested()),
+            listen::run(&station.gate, &desk, config.lease.0, &shutdown),
+            carrier.run(&shutdown),
+        )
+        .map(|_| ())
+    };
+    station.serve(Intray { desk: desk.clone() }, work).await
+}
+
+/// Events that leave work which must survive a restart.
+fn leaves_work(event: &Event) -> bool {
+    match &event.fact {
+        Fact::KeyIssued(_)
+        | Fact::KeyActivated(_)
+        | Fact::KeyRetired(_)
+        | Fact::RolledBack(_)
+        | Fact::EdgeRemoved(_) => true,
+        Fact::KeySeen(_) | Fact::PolicySet(_) | Fact::EdgeAdded(_) => false,
+    }
+}
+
+/// Puts what was applied on the desk.
+struct Intray {
+    desk: SharedDesk,
+}
+
+impl Sink for Intray {
+    fn applied(&mut self, applied: Applied, _: Head) {
+        let now = clock::boot_ms();
+        let mut desk = self.desk.lock();
+        if let Some(installation) = applied.changed.get(&Address::Installation) {
+            desk.set_roster(installation.edges.clone(), now);
+        }
+        for recorded in &applied.events {
+            desk.take(recorded, now);
+        }
+    }
+}

@@ -19,6 +19,9 @@ pub enum BusError {
     /// The credential file cannot be used.
     #[error("{0}")]
     Credentials(Malformed),
+    /// The credential lacks a permission that the role needs.
+    #[error("the bus denied this role something that it needs: {0}")]
+    Denied(String),
     /// The bus did not do it, or it is not known whether it did.
     #[error("{what}: {detail}")]
     Failed {

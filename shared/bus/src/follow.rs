@@ -53,6 +53,13 @@ pub trait Sink: Send {
     }
 }
 
+/// For services that look into the fold when they need it, and take no note of what is applied.
+pub struct Unobserved;
+
+impl Sink for Unobserved {
+    fn applied(&mut self, _: Applied, _: Head) {}
+}
+
 /// Advances a fold along the log.
 pub struct Follower {
     bus: Bus,

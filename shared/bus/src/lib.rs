@@ -35,4 +35,4 @@ pub use connect::{Bus, BusConfig, BusOptions};
 pub use error::BusError;
 pub use follow::{Follower, SharedFold};
 pub use gate::{Executed, Gate};
-pub use station::Station;
+pub use station::{Station, StationConfig};

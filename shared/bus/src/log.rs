@@ -8,7 +8,7 @@ use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
 use futures_util::StreamExt;
-use keywheel_domain::{Address, At, Event};
+use keywheel_domain::{Address, At, Event, Recorded};
 use keywheel_table::Message;
 use keywheel_wire::body::type_word;
 use keywheel_wire::event::{ENVELOPE_V, Link};
@@ -135,6 +135,17 @@ impl Bus {
         let stream = self.stream(subject::EVENTS).await?;
         let info = stream.get_info().await.trying("reading the head of the log")?;
         Ok(LogHead { seq: info.state.last_sequence, created: millis(info.created) })
+    }
+
+    /// The event that stands at a position, from the leader; `None` when none of `address` stands there.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn event_at(&self, seq: u64, address: &Address) -> Result<Option<Recorded>, BusError> {
+        let subject = subject::event(address);
+        let found = self.next_of(&subject, seq).await?.filter(|message| message.seq == seq);
+        let read = found.and_then(|message| event::read(&subject, &message.payload).ok());
+        Ok(read.map(|read| Recorded { seq, event: read.event }))
     }
 
     /// Up to [`PAGE`] messages of the log at or after `from`, of one address or of all. Not read after

@@ -2,12 +2,44 @@
 //! advances it and the gate that decides on it.
 
 use crate::ask::Registered;
+use crate::follow::Sink;
 use crate::gate::Sources;
 use crate::{Bus, BusConfig, BusError, Follower, Gate, SharedFold};
-use keywheel_domain::Event;
+use keywheel_domain::{Event, Span};
 use keywheel_table::{Fold, Options};
 use keywheel_wire::subject::Service;
-use std::path::Path;
+use keywheel_wire::text::Length;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use tokio::sync::oneshot;
+
+/// The configuration of a deciding service. `Log` is how it logs: the runtime's business.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StationConfig<Log> {
+    /// Which replica this is, from 1: each has its own durable and its own fold.
+    #[serde(default = "first")]
+    pub instance: u32,
+    /// Where the fold lies.
+    pub data_dir: PathBuf,
+    /// The lease length of the whole fleet, such as `15s`.
+    #[serde(default = "fleet_lease")]
+    pub lease: Length,
+    /// How to reach the bus.
+    pub bus: BusConfig,
+    /// How to log.
+    #[serde(default)]
+    pub log: Log,
+}
+
+fn first() -> u32 {
+    1
+}
+
+/// The lease length of a fleet that configures none.
+pub fn fleet_lease() -> Length {
+    Length(Span::secs(15))
+}
 
 /// A service's place at the bus.
 pub struct Station {
@@ -45,5 +77,34 @@ impl Station {
         let registered =
             bus.register(service.name(), env!("CARGO_PKG_VERSION"), &[("instance", &instance)]).await?;
         Ok(Station { bus, gate, follower, registered })
+    }
+
+    /// Follows the log for as long as `work` runs: work that is being finished still needs the fold to
+    /// advance. Ends early when the log cannot be trusted or a permission is missing.
+    ///
+    /// # Errors
+    /// Of the work, of the follower, or [`BusError::Denied`].
+    pub async fn serve(
+        &self,
+        sink: impl Sink,
+        work: impl Future<Output = Result<(), BusError>>,
+    ) -> Result<(), BusError> {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let follow = self.follower.run(sink, async move {
+            // An error means that the sender is gone, which says the same.
+            let _ = stopped.await;
+        });
+        let work = async move {
+            let worked = work.await;
+            drop(stop);
+            worked
+        };
+        let both = async { tokio::try_join!(follow, work).map(|_| ()) };
+        let ended = tokio::select! {
+            ended = both => ended,
+            detail = self.bus.denied() => Err(BusError::Denied(detail)),
+        };
+        self.bus.close().await;
+        ended
     }
 }

@@ -1,6 +1,7 @@
 //! Applies the log to SQLite: in order, without a gap, rows and position in one transaction.
 
 use crate::TableError;
+use crate::replay::{Doubt, believe};
 use crate::schema;
 use crate::stored;
 use keywheel_domain::event::{CommandId, EventId, FactKind, RotationId};
@@ -8,8 +9,8 @@ use keywheel_domain::state::Done;
 use keywheel_domain::{Address, Event, Kid, Recorded, State, Version, evolve};
 use keywheel_wire::body::type_word;
 use keywheel_wire::chain::{Chain, payload_hash};
-use keywheel_wire::event::{Link, Read};
-use keywheel_wire::{event, subject};
+use keywheel_wire::event::Read;
+use keywheel_wire::subject;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -242,7 +243,11 @@ impl Work<'_> {
             None => load_row(self.transaction, subject)?,
         };
         loaded.seq = *seq;
-        match believe(&loaded, message) {
+        let believed = match &loaded.frozen {
+            Some(reason) => Err(Doubt::Freeze(format!("{subject} is frozen: {reason}"))),
+            None => believe(message, loaded.state.revision, loaded.prev),
+        };
+        match believed {
             Ok(read) => self.fold_in(&mut loaded, message, read)?,
             Err(Doubt::Skip(reason)) => self.applied.alarms.push((*seq, reason)),
             Err(Doubt::Freeze(reason)) => {
@@ -301,29 +306,6 @@ impl Work<'_> {
             .execute(params![watermark, chain.0, chain_before.0, digest])?;
         Ok((self.head, self.applied))
     }
-}
-
-enum Doubt {
-    /// No part of history.
-    Skip(String),
-    /// Part of history, not understood: the address stays as it was.
-    Freeze(String),
-}
-
-fn believe(loaded: &Loaded, message: &Message) -> Result<Read, Doubt> {
-    if let Some(reason) = &loaded.frozen {
-        return Err(Doubt::Freeze(format!("{} is frozen: {reason}", message.subject)));
-    }
-    let read = event::read(&message.subject, &message.payload)
-        .map_err(|error| Doubt::Freeze(format!("{} cannot be understood: {error}", message.subject)))?;
-    let expected = Link { revision: loaded.state.revision + 1, prev: loaded.prev };
-    if read.link != expected {
-        return Err(Doubt::Skip(format!(
-            "{}: revision {} does not continue {}",
-            message.subject, read.link.revision, loaded.state.revision
-        )));
-    }
-    Ok(read)
 }
 
 fn load_row(connection: &Connection, subject: &str) -> Result<Loaded, TableError> {

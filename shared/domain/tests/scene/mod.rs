@@ -58,6 +58,11 @@ pub fn rotation() -> Story {
 }
 
 impl Story {
+    /// From this state and moment on, with the log before it forgotten.
+    pub fn resumed(state: State, now: At) -> Self {
+        Self { state, ..given().at(now) }
+    }
+
     /// From here on keys are issued under this policy, and commands carry it.
     pub fn under(mut self, policy: Policy) -> Self {
         self.policy = policy;
@@ -75,7 +80,7 @@ impl Story {
         self
     }
 
-    pub fn happened(mut self, fact: Fact) -> Self {
+    pub fn happened(self, fact: Fact) -> Self {
         let seq = self.log.len() as u64 + 1;
         let rotation = fact.version().map(|version| RotationId(u128::from(version.0)));
         let event = Event {
@@ -87,7 +92,12 @@ impl Story {
             rotation,
             fact,
         };
-        let recorded = Recorded { seq, event };
+        self.append(event)
+    }
+
+    /// The story with this event at its end.
+    pub fn append(mut self, event: Event) -> Self {
+        let recorded = Recorded { seq: self.log.len() as u64 + 1, event };
         self.state = evolve(self.state, &recorded);
         self.log.push(recorded);
         self
@@ -219,13 +229,9 @@ pub struct Outcome {
 
 impl Outcome {
     /// It took effect as this event; the story goes on from there.
-    pub fn then(mut self, effect: &str) -> Story {
+    pub fn then(self, effect: &str) -> Story {
         assert_eq!(self.words(), effect);
-        let event = self.decided.unwrap().unwrap();
-        let recorded = Recorded { seq: self.story.log.len() as u64 + 1, event };
-        self.story.state = evolve(self.story.state, &recorded);
-        self.story.log.push(recorded);
-        self.story
+        self.story.append(self.decided.unwrap().unwrap())
     }
 
     /// It found nothing to do.

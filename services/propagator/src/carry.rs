@@ -1,0 +1,214 @@
+//! Carries out what the desk says may be done.
+
+use crate::SharedDesk;
+use crate::desk::{Effect, kids, refuses_by};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use keywheel_bus::{BusError, Executed, Gate};
+use keywheel_domain::command::Retirement;
+use keywheel_domain::event::{Barrier, CommandId};
+use keywheel_domain::key::{Origin, Replaces};
+use keywheel_domain::{Act, Actor, Address, EdgeId, Event, KeyringId, Policy, Span, State, Version};
+use keywheel_runtime::{Shutdown, clock};
+use keywheel_token::id::derived;
+use keywheel_wire::body::type_word;
+use keywheel_wire::delivery::Sealed;
+use keywheel_wire::notice::{Notice, Receipt, Unreached};
+use keywheel_wire::subject;
+use keywheel_wire::text::{Id, Moment, id};
+use std::time::Duration;
+
+/// How often the desk is looked through: a pulse is acted on within this time.
+const EVERY: Duration = Duration::from_millis(20);
+/// With so many effects in hand no more are taken up.
+const AT_ONCE: usize = 64;
+
+/// Carries effects out.
+pub struct Carrier {
+    /// Its gate to the log.
+    pub gate: Gate,
+    /// The desk.
+    pub desk: SharedDesk,
+    /// The fleet's lease.
+    pub lease: Span,
+}
+
+impl Carrier {
+    /// Works until `shutdown`.
+    ///
+    /// # Errors
+    /// When the database fails; the bus being away is waited for.
+    pub async fn run(&self, shutdown: &Shutdown) -> Result<(), BusError> {
+        self.take_up(shutdown).await?;
+        let mut carried = FuturesUnordered::new();
+        while !shutdown.is_requested() {
+            tokio::select! {
+                Some(result) = carried.next(), if !carried.is_empty() => result?,
+                _ = shutdown.pause(EVERY) => {}
+            }
+            if carried.len() < AT_ONCE {
+                let effects = self.desk.lock().step(clock::boot_ms());
+                carried.extend(effects.into_iter().map(|effect| self.carry(effect)));
+            }
+        }
+        while let Some(result) = carried.next().await {
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Work that was left when this propagator stopped: its clock begins anew.
+    async fn take_up(&self, shutdown: &Shutdown) -> Result<(), BusError> {
+        let pending = self.gate.fold().lock().pending()?;
+        for (seq, address) in pending {
+            loop {
+                if shutdown.is_requested() || self.desk.lock().knows(seq) {
+                    break;
+                }
+                match self.gate.bus().event_at(seq, &address).await {
+                    Ok(Some(recorded)) => {
+                        self.desk.lock().take(&recorded, clock::boot_ms());
+                        break;
+                    }
+                    Ok(None) => {
+                        self.gate.fold().lock().settle(seq)?;
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot read what was left to do; trying again");
+                        shutdown.pause(Duration::from_millis(500)).await;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry(&self, effect: Effect) -> Result<(), BusError> {
+        let (seq, carried) = match effect {
+            Effect::Activate { seq, keyring, version, barrier } => {
+                (seq, self.activate(&keyring, version, barrier).await)
+            }
+            Effect::Deliver { seq, keyring, version } => (seq, self.deliver(&keyring, version).await),
+            Effect::Receipt { seq, event, applied_on, unreached } => {
+                (seq, self.receipt(seq, &event, applied_on, unreached).await)
+            }
+            Effect::Settle { seq } => (seq, Ok(())),
+            Effect::Withdraw { keyring, versions } => return self.withdraw(&keyring, &versions).await,
+        };
+        match carried {
+            Ok(()) => {
+                self.gate.fold().lock().settle(seq)?;
+                self.desk.lock().done(seq);
+            }
+            Err(BusError::Table(error)) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(seq, %error, "some work waits; it is tried again");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                self.desk.lock().again(seq);
+            }
+        }
+        Ok(())
+    }
+
+    fn state(&self, address: &Address) -> Result<State, BusError> {
+        Ok(self.gate.load(address, CommandId(0))?.state)
+    }
+
+    /// Never without a sealed secret that its owner can be given (SAFETY 7).
+    async fn activate(
+        &self,
+        keyring: &KeyringId,
+        version: Version,
+        barrier: Barrier,
+    ) -> Result<(), BusError> {
+        let address = Address::Keyring(keyring.clone());
+        let state = self.state(&address)?;
+        let Some(key) = state.keys.get(&version) else { return Ok(()) };
+        let deliverable = key.origin == Origin::Imported || self.gate.bus().staged(key.kid).await?.is_some();
+        let (word, act) = if deliverable {
+            ("activate", Act::Activate { version, barrier })
+        } else {
+            let why = Retirement::Cancelled("no sealed secret was staged".to_owned());
+            ("cancel", Act::Retire { version, why })
+        };
+        let parts = [word, &subject::event(&address), &version.0.to_string()];
+        let actor = Actor::service("propagator");
+        let executed = self.gate.execute(&address, CommandId(derived(&parts)), &actor, act).await?;
+        if let Executed::Rejected(rejection) = executed {
+            tracing::info!(%keyring, %version, %rejection, "not activated");
+        }
+        Ok(())
+    }
+
+    /// Puts the sealed secret where its owner finds it. Done twice it is the same delivery.
+    async fn deliver(&self, keyring: &KeyringId, version: Version) -> Result<(), BusError> {
+        let state = self.state(&Address::Keyring(keyring.clone()))?;
+        let Some(key) = state.keys.get(&version) else { return Ok(()) };
+        let Some(staged) = self.gate.bus().staged(key.kid).await? else { return Ok(()) };
+        let sealed = Sealed { version: version.0, ..staged };
+        let kept = match &key.replaces {
+            Some(Replaces { policy, .. }) => policy.delivery_kept,
+            None => self.policy(keyring, &state)?.delivery_kept,
+        };
+        self.gate.bus().deliver(keyring, version, &sealed, kept).await?;
+        self.gate.bus().withdraw(key.kid).await
+    }
+
+    fn policy(&self, keyring: &KeyringId, state: &State) -> Result<Policy, BusError> {
+        Ok(state.policy_within(&self.state(&Address::Tenant(keyring.tenant.clone()))?))
+    }
+
+    async fn withdraw(&self, keyring: &KeyringId, versions: &[Version]) -> Result<(), BusError> {
+        let state = self.state(&Address::Keyring(keyring.clone()))?;
+        for kid in kids(&state, versions) {
+            if let Err(error) = self.gate.bus().withdraw(kid).await {
+                tracing::warn!(%keyring, %kid, %error, "a cancelled key's sealed secret lies on");
+            }
+        }
+        Ok(())
+    }
+
+    async fn receipt(
+        &self,
+        seq: u64,
+        event: &Event,
+        applied_on: Vec<EdgeId>,
+        unreached: Vec<(EdgeId, u64)>,
+    ) -> Result<(), BusError> {
+        let Address::Keyring(keyring) = &event.address else { return Ok(()) };
+        let state = self.state(&event.address)?;
+        let tenant = self.state(&Address::Tenant(keyring.tenant.clone()))?;
+        let mut named = Vec::new();
+        for (edge, watermark) in &unreached {
+            let contact = self.last_contact(edge).await?;
+            let horizon = state.horizon_since(&tenant, *watermark, self.lease);
+            named
+                .push(Unreached { edge: edge.to_string(), refuses_by: Moment(refuses_by(contact, horizon)) });
+        }
+        let now = self.gate.now();
+        let longest = state.horizon_since(&tenant, 0, self.lease);
+        let receipt = Receipt {
+            event_id: Id(event.id.0),
+            event_type: type_word(event.fact.kind()).to_owned(),
+            seq,
+            command_id: Id(event.command.0),
+            version: event.fact.version().map(|version| version.0),
+            at: Moment(now),
+            after_ms: now.since(event.at).0,
+            edges: (applied_on.len() + named.len()) as u64,
+            applied_on: applied_on.iter().map(ToString::to_string).collect(),
+            unreached: named,
+            final_at: Moment(event.at.after(longest)),
+        };
+        let id = format!("receipt-{}", id(event.id.0));
+        self.gate.bus().notify(&event.address, &id, &Notice::Receipt(receipt)).await
+    }
+
+    /// When an edge was last in contact at the latest, by the bus's clock: its newest stored pulse, or
+    /// now where nothing is stored, since then nothing is known.
+    async fn last_contact(&self, edge: &EdgeId) -> Result<keywheel_domain::At, BusError> {
+        let stored = self.gate.bus().last_pulse(edge).await?;
+        Ok(stored.map_or(self.gate.now(), |stored| stored.at))
+    }
+}

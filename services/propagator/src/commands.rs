@@ -1,0 +1,44 @@
+//! What the propagator adds to its commands: the roster's, and passing a barrier by hand.
+
+use crate::SharedDesk;
+use keywheel_bus::Gate;
+use keywheel_bus::intake::{Handler, Prepared, Refusal};
+use keywheel_domain::event::Barrier;
+use keywheel_domain::{Act, Address, State};
+use keywheel_runtime::clock;
+use keywheel_wire::command::{Ask, Request};
+
+/// The propagator's part in handling commands.
+pub struct Propagator {
+    /// What it knows of the fleet.
+    pub desk: SharedDesk,
+    /// Its gate to the log.
+    pub gate: Gate,
+}
+
+impl Handler for Propagator {
+    async fn prepare(&self, _: &Address, request: &Request, _: &State) -> Result<Prepared, Refusal> {
+        let act = match &request.ask {
+            Ask::Activate { version, reason } => {
+                let position = self.gate.fold().head().watermark;
+                let (edges, _) = self.desk.lock().standing(position, clock::boot_ms());
+                let by_hand = Some(reason.clone());
+                let barrier = Barrier { position, edges, passed_over: Vec::new(), by_hand };
+                Act::Activate { version: *version, barrier }
+            }
+            Ask::EdgeAdd(edge) => Act::AddEdge { edge: edge.clone() },
+            Ask::EdgeRemove(edge) => Act::RemoveEdge { edge: edge.clone() },
+            Ask::Issue { .. }
+            | Ask::Rotate { .. }
+            | Ask::Retire { .. }
+            | Ask::Revoke { .. }
+            | Ask::Rollback { .. }
+            | Ask::Policy(_)
+            | Ask::Import { .. } => {
+                let detail = "not the propagator's to decide".to_owned();
+                return Err(Refusal::Rejected { code: "malformed", detail });
+            }
+        };
+        Ok(Prepared { act, sealed: None })
+    }
+}

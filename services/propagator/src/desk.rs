@@ -1,0 +1,262 @@
+//! The work that events leave behind, and when each piece of it may be done. No I/O: the same steps run
+//! in the model test.
+
+use crate::fleet::{Disagreement, Fleet};
+use keywheel_domain::event::{Barrier, OverBasis, PassedOver};
+use keywheel_domain::{Address, At, EdgeId, Event, Fact, KeyringId, Kid, Recorded, Span, Version};
+use keywheel_wire::pulse::Pulse;
+use std::collections::BTreeMap;
+
+/// What an event left to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Task {
+    /// Pass the barrier for a key that was issued.
+    Activate { keyring: KeyringId, version: Version },
+    /// Release a key that was activated.
+    Deliver { keyring: KeyringId, version: Version },
+    /// Prove that an ending or a rollback is in effect.
+    Prove { event: Box<Event> },
+    /// Wait until a removed edge counts no more.
+    Forget { edge: EdgeId },
+}
+
+#[derive(Clone, Debug)]
+struct Work {
+    task: Task,
+    /// When this propagator itself saw the event in the log, on its own clock.
+    seen: u64,
+    in_hand: bool,
+}
+
+/// Something to be done now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The barrier is passed.
+    Activate {
+        /// Position of the `KeyIssued`; names the work.
+        seq: u64,
+        /// Whose key.
+        keyring: KeyringId,
+        /// Which.
+        version: Version,
+        /// The evidence.
+        barrier: Barrier,
+    },
+    /// The sealed secret may be released.
+    Deliver {
+        /// Position of the `KeyActivated`; names the work.
+        seq: u64,
+        /// Whose key.
+        keyring: KeyringId,
+        /// Which.
+        version: Version,
+    },
+    /// The receipt can be written.
+    Receipt {
+        /// Position of the event; names the work.
+        seq: u64,
+        /// The event.
+        event: Box<Event>,
+        /// Edges that have applied it.
+        applied_on: Vec<EdgeId>,
+        /// Edges that have not, each with the watermark that it last showed.
+        unreached: Vec<(EdgeId, u64)>,
+    },
+    /// Sealed secrets that nobody will need are to be removed.
+    Withdraw {
+        /// Whose keys.
+        keyring: KeyringId,
+        /// Which.
+        versions: Vec<Version>,
+    },
+    /// Nothing is left to do for this event.
+    Settle {
+        /// Its position.
+        seq: u64,
+    },
+}
+
+/// The desk.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    fleet: Fleet,
+    work: BTreeMap<u64, Work>,
+    withdrawals: Vec<(KeyringId, Vec<Version>)>,
+}
+
+impl Desk {
+    /// An empty desk of a fleet whose lease is `lease`.
+    pub fn new(lease: Span) -> Self {
+        Self { fleet: Fleet::new(lease), work: BTreeMap::new(), withdrawals: Vec::new() }
+    }
+
+    /// The live picture.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// The roster as of everything applied so far.
+    pub fn set_roster(&mut self, roster: BTreeMap<EdgeId, u64>, now: u64) {
+        self.fleet.set_roster(roster, now);
+    }
+
+    /// A pulse was heard as it was published.
+    pub fn hear(&mut self, edge: &EdgeId, pulse: &Pulse, now: u64) -> Option<Disagreement> {
+        self.fleet.hear(edge, pulse, now)
+    }
+
+    /// This pulse (or none) was found stored by a reading that began at `began`.
+    pub fn find_stored(&mut self, edge: &EdgeId, pulse: Option<&Pulse>, began: u64, now: u64) {
+        self.fleet.find_stored(edge, pulse, began, now);
+    }
+
+    /// An event was seen in the log at `now` on this propagator's clock. After a restart the clock
+    /// begins anew with the restart, which only makes the wait longer.
+    pub fn take(&mut self, recorded: &Recorded, now: u64) {
+        let event = &recorded.event;
+        let task = match (&event.fact, &event.address) {
+            (Fact::KeyIssued(issued), Address::Keyring(keyring)) => {
+                if !issued.cancels.is_empty() {
+                    self.withdrawals.push((keyring.clone(), issued.cancels.clone()));
+                }
+                Task::Activate { keyring: keyring.clone(), version: issued.version }
+            }
+            (Fact::KeyActivated(activated), Address::Keyring(keyring)) => {
+                Task::Deliver { keyring: keyring.clone(), version: activated.version }
+            }
+            (Fact::KeyRetired(_) | Fact::RolledBack(_), Address::Keyring(keyring)) => {
+                self.withdrawals.push((keyring.clone(), ended(&event.fact)));
+                Task::Prove { event: Box::new(event.clone()) }
+            }
+            (Fact::EdgeRemoved(edge), _) => {
+                self.fleet.removed(edge, now);
+                Task::Forget { edge: edge.clone() }
+            }
+            (
+                Fact::KeyIssued(_)
+                | Fact::KeyActivated(_)
+                | Fact::KeyRetired(_)
+                | Fact::RolledBack(_)
+                | Fact::KeySeen(_)
+                | Fact::PolicySet(_)
+                | Fact::EdgeAdded(_),
+                _,
+            ) => return,
+        };
+        self.work.entry(recorded.seq).or_insert(Work { task, seen: now, in_hand: false });
+    }
+
+    /// Whether work for this event is here already.
+    pub fn knows(&self, seq: u64) -> bool {
+        self.work.contains_key(&seq)
+    }
+
+    /// What may be done now. Each effect is given once, until it is [`Desk::done`] or [`Desk::again`].
+    pub fn step(&mut self, now: u64) -> Vec<Effect> {
+        let mut effects: Vec<Effect> = std::mem::take(&mut self.withdrawals)
+            .into_iter()
+            .map(|(keyring, versions)| Effect::Withdraw { keyring, versions })
+            .collect();
+        for (seq, work) in &mut self.work {
+            if work.in_hand {
+                continue;
+            }
+            if let Some(effect) = ready(&self.fleet, *seq, work, now) {
+                work.in_hand = true;
+                effects.push(effect);
+            }
+        }
+        effects
+    }
+
+    /// An effect was carried out for good.
+    pub fn done(&mut self, seq: u64) {
+        self.work.remove(&seq);
+    }
+
+    /// An effect could not be carried out; it is to be tried again.
+    pub fn again(&mut self, seq: u64) {
+        if let Some(work) = self.work.get_mut(&seq) {
+            work.in_hand = false;
+        }
+    }
+
+    /// How the barrier at `seq` stands, for passing it by hand: who has applied it and who has not.
+    pub fn standing(&self, seq: u64, now: u64) -> (Vec<EdgeId>, Vec<EdgeId>) {
+        self.fleet.members(now).into_iter().partition(|edge| self.fleet.has_applied(edge, seq))
+    }
+}
+
+/// The versions that a fact ends, whose staged secrets (if they were never released) nobody will need.
+fn ended(fact: &Fact) -> Vec<Version> {
+    match fact {
+        Fact::KeyRetired(ended) => ended.also.iter().copied().chain([ended.version]).collect(),
+        Fact::RolledBack(restored) => restored.withdrawn.iter().map(|(version, _)| *version).collect(),
+        Fact::KeyIssued(_)
+        | Fact::KeyActivated(_)
+        | Fact::KeySeen(_)
+        | Fact::PolicySet(_)
+        | Fact::EdgeAdded(_)
+        | Fact::EdgeRemoved(_) => Vec::new(),
+    }
+}
+
+fn ready(fleet: &Fleet, seq: u64, work: &Work, now: u64) -> Option<Effect> {
+    match &work.task {
+        Task::Activate { keyring, version } => {
+            let barrier = barrier(fleet, seq, work.seen, now)?;
+            Some(Effect::Activate { seq, keyring: keyring.clone(), version: *version, barrier })
+        }
+        Task::Deliver { keyring, version } => {
+            Some(Effect::Deliver { seq, keyring: keyring.clone(), version: *version })
+        }
+        Task::Prove { event } => {
+            let barrier = reach(fleet, seq, work.seen, now)?;
+            let unreached = barrier.passed_over.iter().map(|over| {
+                let watermark = fleet.watermark(&over.edge);
+                (over.edge.clone(), watermark)
+            });
+            let unreached = unreached.collect();
+            Some(Effect::Receipt { seq, event: event.clone(), applied_on: barrier.edges, unreached })
+        }
+        Task::Forget { edge } => fleet.is_gone(edge, now).then_some(Effect::Settle { seq }),
+    }
+}
+
+/// The barrier at `seq`, if it is passed (SAFETY 2): every edge has shown a watermark at or past it or
+/// is silent; or a whole lease has passed since the event was seen, after which every edge has applied
+/// it or is stale.
+fn barrier(fleet: &Fleet, seq: u64, seen: u64, now: u64) -> Option<Barrier> {
+    let waited = now >= seen + fleet.patience();
+    let mut barrier = Barrier { position: seq, edges: Vec::new(), passed_over: Vec::new(), by_hand: None };
+    for edge in fleet.members(now) {
+        if fleet.has_applied(&edge, seq) {
+            barrier.edges.push(edge);
+        } else if fleet.is_silent(&edge, seen) {
+            barrier.passed_over.push(PassedOver { edge, basis: OverBasis::Silent });
+        } else if waited {
+            barrier.passed_over.push(PassedOver { edge, basis: OverBasis::LeaseWaited });
+        } else {
+            return None;
+        }
+    }
+    Some(barrier)
+}
+
+/// For a receipt an edge that is merely silent is waited for as long as any other: a stale edge may go
+/// on serving an available keyring, and the receipt should name as few of them as possible.
+fn reach(fleet: &Fleet, seq: u64, seen: u64, now: u64) -> Option<Barrier> {
+    let waited = now >= seen + fleet.patience();
+    let all = fleet.members(now).iter().all(|edge| fleet.has_applied(edge, seq));
+    if all || waited { barrier(fleet, seq, seen, now) } else { None }
+}
+
+/// The moment by which an edge that was last in contact at `contact` refuses by itself.
+pub fn refuses_by(contact: At, horizon: Span) -> At {
+    contact.after(horizon)
+}
+
+/// The kids of `versions`, for those who handle what is staged under them.
+pub fn kids(state: &keywheel_domain::State, versions: &[Version]) -> Vec<Kid> {
+    versions.iter().filter_map(|version| state.keys.get(version)).map(|key| key.kid).collect()
+}
