@@ -1,1 +1,13 @@
-//! The test rig.
+//! The rig: a whole stack of real processes on free ports, driven as an operator and its clients would.
+//!
+//! # Layout
+//! - [`stack`]: `keywheel up` in a folder of its own, its processes by name, its end
+//! - [`operator`]: commands, states and proofs, by the operator's own credential
+//! - [`traffic`]: clients that use the newest key they were delivered, and count what they are answered
+
+pub mod operator;
+pub mod stack;
+pub mod traffic;
+
+pub use operator::Operator;
+pub use stack::{Stack, StackOptions};

@@ -2,7 +2,8 @@
 
 use crate::arguments::Output;
 use crate::failure::Failure;
-use comfy_table::{Cell, Color, Table, TableStyle};
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, Color, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use keywheel_runtime::config::variable;
 use owo_colors::OwoColorize;
@@ -170,7 +171,7 @@ pub(crate) fn mood_of_state(word: &str) -> Mood {
 
 fn table(colours: bool, header: &[&str], rows: Vec<Vec<Shown>>) -> String {
     let mut table = Table::new();
-    table.load_style(TableStyle::default()).force_no_tty();
+    table.load_style(NOTHING).force_no_tty();
     if colours {
         table.enforce_styling();
     }
@@ -178,7 +179,7 @@ fn table(colours: bool, header: &[&str], rows: Vec<Vec<Shown>>) -> String {
     for row in rows {
         table.add_row(row.into_iter().map(cell));
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    table.trim_fmt()
 }
 
 fn cell(shown: Shown) -> Cell {

@@ -191,7 +191,10 @@ impl Desk {
 fn ended(fact: &Fact) -> Vec<Version> {
     match fact {
         Fact::KeyRetired(ended) => ended.also.iter().copied().chain([ended.version]).collect(),
-        Fact::RolledBack(restored) => restored.withdrawn.iter().map(|(version, _)| *version).collect(),
+        Fact::RolledBack(restored) => {
+            let over = restored.withdrawn.iter().filter(|(_, state)| !state.is_accepted());
+            over.map(|(version, _)| *version).collect()
+        }
         Fact::KeyIssued(_)
         | Fact::KeyActivated(_)
         | Fact::KeySeen(_)

@@ -39,6 +39,16 @@ impl SharedFold {
     pub fn head(&self) -> Head {
         self.lock().head()
     }
+
+    /// When the stream was created that this fold follows; nothing before it was ever followed. A
+    /// stream created at another time is another log.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn log_created(&self) -> Result<Option<At>, TableError> {
+        let known = self.lock().note(CREATED)?;
+        Ok(known.and_then(|bytes| bytes.try_into().ok()).map(|bytes| At(u64::from_be_bytes(bytes))))
+    }
 }
 
 /// Takes what was applied, after it was committed. It runs between two batches: what it does is

@@ -3,8 +3,10 @@
 use crate::error::Trying;
 use crate::follow::stored_at;
 use crate::{Bus, BusError};
+use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::message::PublishMessage;
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use keywheel_domain::{At, EdgeId};
 use keywheel_wire::subject::{self, Service};
 use keywheel_wire::usage::Report;
@@ -13,6 +15,8 @@ use std::time::Duration;
 
 /// Most reports that are taken at a time.
 const BATCH: usize = 256;
+/// How long one pull waits for reports; a lost connection is noticed soon after.
+const PULL: Duration = Duration::from_secs(5);
 
 /// A report that was taken from the queue; it comes again until it is [`Taken::done`].
 pub struct Taken {
@@ -52,23 +56,70 @@ impl Bus {
         Ok(())
     }
 
-    /// The next reports in the order in which they were stored; empty after `wait` without any.
+    /// The queue of reports, for the one usage-tracker that takes them.
+    pub fn reports(&self) -> Reports {
+        Reports { bus: self.clone(), open: None }
+    }
+}
+
+/// The queue of reports. A pull stays open between two takings: one that is given up loses what is on
+/// its way until the bus sends it again, and the edge's coverage breaks at the gap.
+pub struct Reports {
+    bus: Bus,
+    open: Option<BoxStream<'static, Vec<Pulled>>>,
+}
+
+type Pulled = Result<async_nats::jetstream::Message, async_nats::Error>;
+
+impl Reports {
+    /// The next reports in the order in which they were stored; empty after `wait` without any. May be
+    /// dropped while it waits.
     ///
     /// # Errors
     /// When the bus cannot be asked.
-    pub async fn take_reports(&self, wait: Duration) -> Result<Vec<Taken>, BusError> {
-        let stream = self.stream(subject::USAGE).await?;
-        let consumer: async_nats::jetstream::consumer::PullConsumer =
-            stream.get_consumer(Service::UsageTracker.name()).await.trying("opening the queue of reports")?;
-        let batch = consumer.batch().max_messages(BATCH).expires(wait).messages().await;
-        let mut ready = batch.trying("taking reports")?.ready_chunks(BATCH);
-        let next = tokio::time::timeout(wait * 2, ready.next()).await.trying("taking reports")?;
+    pub async fn next(&mut self, wait: Duration) -> Result<Vec<Taken>, BusError> {
+        match tokio::time::timeout(wait, self.pull()).await {
+            Ok(Ok(messages)) => self.read(messages),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
+    async fn pull(&mut self) -> Result<Vec<Pulled>, BusError> {
+        loop {
+            let open = match &mut self.open {
+                Some(open) => open,
+                None => self.open.insert(open_pull(&self.bus).await?),
+            };
+            match open.next().await {
+                Some(messages) => return Ok(messages),
+                None => self.open = None,
+            }
+        }
+    }
+
+    fn read(&mut self, messages: Vec<Pulled>) -> Result<Vec<Taken>, BusError> {
         let mut taken = Vec::new();
-        for message in next.into_iter().flatten() {
-            taken.extend(take(message.trying("taking reports")?)?);
+        for message in messages {
+            match message {
+                Ok(message) => taken.extend(take(message)?),
+                // What came before it is good; the pull is not.
+                Err(error) => {
+                    tracing::warn!(%error, "a pull of reports ended early");
+                    self.open = None;
+                }
+            }
         }
         Ok(taken)
     }
+}
+
+async fn open_pull(bus: &Bus) -> Result<BoxStream<'static, Vec<Pulled>>, BusError> {
+    let stream = bus.stream(subject::USAGE).await?;
+    let consumer: PullConsumer =
+        stream.get_consumer(Service::UsageTracker.name()).await.trying("opening the queue of reports")?;
+    let batch = consumer.batch().max_messages(BATCH).expires(PULL).messages().await;
+    Ok(batch.trying("taking reports")?.ready_chunks(BATCH).boxed())
 }
 
 fn take(message: async_nats::jetstream::Message) -> Result<Option<Taken>, BusError> {

@@ -45,3 +45,33 @@ pub enum TableError {
         known: i64,
     },
 }
+
+impl TableError {
+    /// Whether the file's content is to blame, so that setting it aside and reading the log again
+    /// helps. A full disk, a lock or missing rights are not of that kind.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            TableError::Damaged { .. } | TableError::Schema { .. } => true,
+            TableError::Gap { .. } | TableError::Diverged { .. } => false,
+            TableError::Sqlite(error) => !error.sqlite_error_code().is_some_and(is_of_the_machine),
+        }
+    }
+}
+
+fn is_of_the_machine(code: rusqlite::ErrorCode) -> bool {
+    use rusqlite::ErrorCode as Code;
+    matches!(
+        code,
+        Code::PermissionDenied
+            | Code::DatabaseBusy
+            | Code::DatabaseLocked
+            | Code::OutOfMemory
+            | Code::ReadOnly
+            | Code::OperationInterrupted
+            | Code::SystemIoFailure
+            | Code::DiskFull
+            | Code::CannotOpen
+            | Code::FileLockingProtocolFailed
+            | Code::NoLargeFileSupport
+    )
+}

@@ -142,20 +142,26 @@ impl Fold {
         Ok(loaded)
     }
 
-    /// Every address with its state, one after the other.
+    /// Every address with its state, one after the other. What was taken counts only when this ends
+    /// well: that no row is missing shows at the end.
     ///
     /// # Errors
-    /// When SQLite fails or a row is damaged.
+    /// When SQLite fails, a row is damaged, or the rows are not those that the table digest counts.
     pub fn each(&self, mut take: impl FnMut(Address, State)) -> Result<(), TableError> {
         let mut select = self.connection.prepare("SELECT subject, state, hash FROM address")?;
         let mut rows = select.query([])?;
+        let mut digest = [0; 32];
         while let Some(row) = rows.next()? {
-            let (subject, state) = read_checked(row)?;
+            let (subject, state, hash) = read_checked(row)?;
+            combine(&mut digest, &hash);
             if let Ok(address) = subject::parse_event(&subject) {
                 take(address, state);
             }
         }
-        Ok(())
+        if digest == self.head.digest {
+            return Ok(());
+        }
+        Err(damaged("of the whole table", &"its rows are not those that its digest counts"))
     }
 
     /// The addresses in which something is pending ([`State::is_open`]).
@@ -168,7 +174,7 @@ impl Fold {
         let mut rows = select.query([])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let (subject, state) = read_checked(row)?;
+            let (subject, state, _) = read_checked(row)?;
             if let Ok(address) = subject::parse_event(&subject) {
                 found.push((address, state));
             }
@@ -291,9 +297,7 @@ impl Work<'_> {
     fn finish(mut self) -> Result<(Head, Applied), TableError> {
         for (subject, loaded) in std::mem::take(&mut self.loaded) {
             let hash = put_row(self.transaction, &subject, &loaded)?;
-            for (digest, byte) in self.head.digest.iter_mut().zip(hash) {
-                *digest ^= byte;
-            }
+            combine(&mut self.head.digest, &hash);
             if let Ok(address) = subject::parse_event(&subject)
                 && let Some(state) = self.applied.changed.get_mut(&address)
             {
@@ -341,10 +345,15 @@ fn put_row(transaction: &Transaction<'_>, subject: &str, loaded: &Loaded) -> Res
             hash
         ])?;
     let mut change = hash;
-    for (byte, before) in change.iter_mut().zip(before.unwrap_or([0; 32])) {
-        *byte ^= before;
-    }
+    combine(&mut change, &before.unwrap_or([0; 32]));
     Ok(change)
+}
+
+/// Puts a row's hash into a digest; the same again takes it out.
+fn combine(digest: &mut [u8; 32], hash: &[u8; 32]) {
+    for (byte, other) in digest.iter_mut().zip(hash) {
+        *byte ^= other;
+    }
 }
 
 fn row_hash(subject: &str, state: &[u8]) -> [u8; 32] {
@@ -355,14 +364,14 @@ fn row_hash(subject: &str, state: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-fn read_checked(row: &Row<'_>) -> Result<(String, State), TableError> {
+fn read_checked(row: &Row<'_>) -> Result<(String, State, [u8; 32]), TableError> {
     let (subject, bytes): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
     let hash: [u8; 32] = row.get(2)?;
     if hash != row_hash(&subject, &bytes) {
         return Err(TableError::Damaged { subject, detail: "its hash does not match".to_owned() });
     }
     let state = stored::read(&bytes).map_err(|error| damaged(&subject, &error))?;
-    Ok((subject, state))
+    Ok((subject, state, hash))
 }
 
 fn damaged(subject: &str, error: &dyn std::fmt::Display) -> TableError {

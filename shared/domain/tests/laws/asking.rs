@@ -9,7 +9,8 @@ use keywheel_domain::{Act, Command, Event, KeyState, Policy, Rejection, Span, St
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
-/// One thing that is asked. Versions are mostly ones that exist; minutes are counted back from now.
+/// One thing that is asked. Versions are mostly ones that exist, and to be activated mostly ones that
+/// are pending; minutes are counted back from now.
 #[derive(Clone, Debug)]
 pub enum Ask {
     Pass { minutes: u64 },
@@ -30,11 +31,11 @@ pub enum Ask {
 
 pub fn ask() -> impl Strategy<Value = Ask> {
     let version = 1..6_u32;
-    let end = || prop_oneof![3 => Just(None), 1 => (1..600_u64).prop_map(Some)];
+    let end = || prop_oneof![Just(None), (1..400_u64).prop_map(Some)];
     prop_oneof![
-        8 => (1..300_u64).prop_map(|minutes| Ask::Pass { minutes }),
+        8 => (1..200_u64).prop_map(|minutes| Ask::Pass { minutes }),
         4 => end().prop_map(|minutes| Ask::Issue { minutes }),
-        6 => (end(), vec(version.clone(), 0..2), any::<bool>())
+        8 => (end(), vec(version.clone(), 0..2), any::<bool>())
             .prop_map(|(minutes, supersedes, hold)| Ask::Rotate { minutes, supersedes, hold }),
         1 => Just(Ask::Import),
         12 => version.clone().prop_map(Ask::Activate),
@@ -47,7 +48,7 @@ pub fn ask() -> impl Strategy<Value = Ask> {
         1 => version.clone().prop_map(Ask::Cancel),
         2 => version.prop_map(Ask::Revoke),
         1 => Just(Ask::RevokeAll),
-        5 => (0..12_u64, any::<bool>(), any::<bool>())
+        8 => (0..12_u64, any::<bool>(), any::<bool>())
             .prop_map(|(steps, revoke_new, hold)| Ask::RollBack { steps, revoke_new, hold }),
     ]
 }
@@ -60,6 +61,13 @@ fn policy(hold: bool) -> Policy {
 
 fn spec(minutes: Option<u64>) -> SpecAsked {
     SpecAsked { expires_in: minutes.map(|n| Span::secs(60 * n)), ..SpecAsked::default() }
+}
+
+/// One of the pending versions, where there are any.
+fn pending(state: &State, n: u32) -> Option<u32> {
+    let issued = state.keys.iter().filter(|(_, key)| key.state == KeyState::Issued);
+    let all: Vec<u32> = issued.map(|(version, _)| version.0).collect();
+    all.get(n as usize % all.len().max(1)).copied()
 }
 
 impl Ask {
@@ -81,7 +89,7 @@ impl Ask {
                 policy: policy(*hold),
             },
             Ask::Import => acts::import(minted().rotation.0.try_into().unwrap_or(0)),
-            Ask::Activate(n) => acts::activate(*n),
+            Ask::Activate(n) => acts::activate(pending(&story.state, *n).unwrap_or(*n)),
             Ask::Use { version, ago } => acts::record(*version, acts::used_at(back(*ago))),
             Ask::Quiet { version, ago, minutes } => {
                 let quiet = acts::quiet_between(back(ago + minutes), back(*ago)).quiet;
@@ -154,7 +162,7 @@ proptest! {
     #![proptest_config(trial())]
 
     #[test]
-    fn replay_is_deterministic_and_equals_what_was_built_step_by_step(asks in vec(ask(), 0..40), cut in 0..40_u64) {
+    fn replay_equals_what_was_built_step_by_step(asks in vec(ask(), 0..40), cut in 0..40_u64) {
         let (_, story) = played(&asks);
         prop_assert_eq!(&story.state_at(u64::MAX), &story.state);
         let tail = story.log.iter().filter(|recorded| recorded.seq > cut);

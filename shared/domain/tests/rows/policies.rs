@@ -100,6 +100,30 @@ fn an_edge_without_contact_may_serve_until_the_horizon() {
     assert_eq!(of(Class::Available, Span::secs(1)), lease, "it serves for the lease in any case");
 }
 
+/// SAFETY 8: an edge that missed a stricter policy still serves by the older one.
+#[test]
+fn an_edge_that_missed_a_change_goes_by_the_longest_horizon_since() {
+    let stale_max = |hours| PolicyChange { stale_max: Change::Set(Span::hours(hours)), ..Default::default() };
+    let strict = PolicyChange { class: Change::Set(Class::Strict), ..Default::default() };
+    let story = given().when(set(stale_max(3))).then("set policy").when(set(stale_max(5))).then("set policy");
+    let story = story.when(set(strict)).then("set policy");
+    let (lease, tenant) = (Span::secs(15), State::default());
+    let horizons = [0, 1, 2, 3].map(|watermark| story.state.horizon_since(&tenant, watermark, lease));
+    assert_eq!(horizons, [Span::hours(24), Span::hours(5), Span::hours(5), lease]);
+}
+
+#[test]
+fn a_tenants_change_moves_the_horizon_too_where_the_keyring_sets_nothing() {
+    let tenant = Address::Tenant(Tenant::parse("acme").unwrap());
+    let longer = PolicyChange { stale_max: Change::Set(Span::hours(48)), ..Default::default() };
+    let tenant = after(State::default(), tenant, set(longer));
+    let horizon = |keyring: &State| keyring.horizon_since(&tenant, 0, Span::secs(15));
+    assert_eq!(horizon(&State::default()), Span::hours(48));
+    let own = PolicyChange { stale_max: Change::Set(Span::hours(1)), ..Default::default() };
+    let keyring = given().when(set(own)).then("set policy").state;
+    assert_eq!(horizon(&keyring), Span::hours(48), "at position 0 it had none of its own");
+}
+
 #[test]
 fn the_roster_takes_an_edge_once_and_lets_it_go_once() {
     let edge = EdgeId::parse("edge-a").unwrap();

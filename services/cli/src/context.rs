@@ -1,0 +1,156 @@
+//! The context file: where the bus and the edges are, and as whom the operator acts.
+
+use crate::arguments::GlobalOptions;
+use crate::failure::Failure;
+use keywheel_bus::BusOptions;
+use keywheel_runtime::config::variable;
+use keywheel_token::Opener;
+use keywheel_wire::text::Length;
+use serde::Deserialize;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// What `keywheel up` writes for its clients (PROTOCOL 1). Fields that later versions add are passed over.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Context {
+    nats_url: String,
+    credentials: PathBuf,
+    inbox_prefix: String,
+    /// The edges' addresses.
+    #[serde(default)]
+    pub edges: Vec<EdgeAddress>,
+    #[serde(default)]
+    home: Option<PathBuf>,
+    #[serde(default)]
+    recipient: Option<PathBuf>,
+    /// The fleet's lease, where it is told.
+    #[serde(default)]
+    pub lease: Option<Length>,
+    #[serde(skip)]
+    folder: PathBuf,
+}
+
+/// Where one edge listens.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct EdgeAddress {
+    /// Its name on the roster.
+    pub id: String,
+    /// Base URL or `host:port` of its HTTP side.
+    #[serde(default)]
+    pub http: Option<String>,
+}
+
+impl Context {
+    /// Reads the file that the options, the environment or the default name.
+    pub fn load(options: &GlobalOptions) -> Result<Self, Failure> {
+        Self::read(&path(options))
+    }
+
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Failure::config(
+                "no_context",
+                format!(
+                    "there is no {}; start an installation with `keywheel up`, or pass --context FILE",
+                    path.display()
+                ),
+            ),
+            _ => Failure::config("no_context", format!("cannot read {}: {error}", path.display())),
+        })?;
+        let context: Context = serde_json::from_str(&text).map_err(|error| {
+            Failure::config("bad_context", format!("{} is no context file: {error}", path.display()))
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
+        Ok(Context { folder, ..context })
+    }
+
+    /// How to connect as the operator.
+    pub fn bus_options(&self) -> BusOptions {
+        BusOptions {
+            url: self.nats_url.clone(),
+            credentials: self.locate(&self.credentials),
+            inbox_prefix: self.inbox_prefix.clone(),
+            name: "keywheel operator".to_owned(),
+            wait: false,
+        }
+    }
+
+    /// The file with the operator's own recipient seed, whether it exists or not.
+    pub fn recipient_file(&self) -> PathBuf {
+        match (&self.recipient, &self.home) {
+            (Some(file), _) => self.locate(file),
+            (None, Some(home)) => self.locate(home).join(RECIPIENT_FILE),
+            (None, None) => self.folder.join(RECIPIENT_FILE),
+        }
+    }
+
+    /// A relative path is meant from here, or else from beside the context file.
+    fn locate(&self, path: &Path) -> PathBuf {
+        if path.exists() { path.to_owned() } else { self.folder.join(path) }
+    }
+}
+
+/// The name of the recipient seed in a home.
+pub(crate) const RECIPIENT_FILE: &str = "recipient.xk";
+
+/// The home that the environment names, or the default one.
+pub(crate) fn home() -> PathBuf {
+    variable("KEYWHEEL_HOME").map_or_else(|| PathBuf::from(".keywheel"), PathBuf::from)
+}
+
+fn path(options: &GlobalOptions) -> PathBuf {
+    options.context.clone().unwrap_or_else(|| home().join("context.json"))
+}
+
+/// Reads a recipient seed; `None` when there is no such file.
+pub(crate) fn read_opener(file: &Path) -> Result<Option<Opener>, Failure> {
+    let seed = match std::fs::read_to_string(file) {
+        Ok(seed) => Zeroizing::new(seed),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Failure::config("recipient", format!("cannot read {}: {error}", file.display())));
+        }
+    };
+    let opener = Opener::parse(&seed)
+        .map_err(|error| Failure::config("recipient", format!("{}: {error}", file.display())))?;
+    Ok(Some(opener))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    const TEXT: &str = r#"{"nats_url":"nats://127.0.0.1:4222","credentials":"credentials/operator.nk",
+        "inbox_prefix":"_INBOX_operator","edges":[{"id":"edge-1","http":"http://127.0.0.1:8081","grpc":null}],
+        "console":null,"lease":"15s","something_later":1}"#;
+
+    #[test]
+    fn a_context_is_read_and_its_paths_are_found() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("context.json");
+        std::fs::write(&file, TEXT).unwrap();
+        let context = Context::read(&file).unwrap();
+        let options = context.bus_options();
+        assert_eq!(options.credentials, home.path().join("credentials/operator.nk"));
+        assert_eq!(options.inbox_prefix, "_INBOX_operator");
+        assert_eq!(context.recipient_file(), home.path().join("recipient.xk"));
+        assert_eq!(context.edges[0].http.as_deref(), Some("http://127.0.0.1:8081"));
+        assert!(read_opener(&context.recipient_file()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_missing_or_bad_context_says_what_to_do() {
+        let missing = Context::read(Path::new("nowhere/context.json")).unwrap_err();
+        assert_eq!((missing.exit, missing.code.as_str()), (64, "no_context"));
+        expect![[r#"there is no nowhere/context.json; start an installation with `keywheel up`, or pass --context FILE"#]]
+            .assert_eq(&missing.detail);
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("context.json");
+        std::fs::write(&file, "{}").unwrap();
+        let bad = Context::read(&file).unwrap_err();
+        assert_eq!((bad.exit, bad.code.as_str()), (64, "bad_context"));
+        assert!(bad.detail.contains("missing field `nats_url`"), "{}", bad.detail);
+    }
+}

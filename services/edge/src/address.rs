@@ -1,0 +1,95 @@
+//! Where a request comes from, and whether a key may be used from there.
+
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr};
+
+/// Reads `10.0.0.0/8` or a plain address.
+pub fn parse_range(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+/// Whether a key with these ranges may be used from `from`. No ranges: from anywhere. An address that
+/// is not known lies in no range, and a range that cannot be read contains nothing.
+pub fn is_allowed(cidrs: &[String], from: Option<IpAddr>) -> bool {
+    if cidrs.is_empty() {
+        return true;
+    }
+    let Some(from) = from.map(|address| address.to_canonical()) else { return false };
+    cidrs.iter().any(|text| parse_range(text).is_some_and(|range| range.contains(&from)))
+}
+
+/// The client's address: the peer, or, where that is a trusted proxy, the rightmost forwarded address
+/// that is none. What stands left of it anybody may have written. `None` where it cannot be read.
+pub fn of_client<'a>(
+    peer: IpAddr,
+    forwarded: impl DoubleEndedIterator<Item = &'a str>,
+    trusted: &[IpNet],
+) -> Option<IpAddr> {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|range| range.contains(address));
+    let mut nearest = peer.to_canonical();
+    let mut hops = forwarded.flat_map(|header| header.split(',')).rev().map(str::trim);
+    while is_trusted(&nearest) {
+        match hops.next() {
+            None => return Some(nearest),
+            Some(hop) => nearest = parse_hop(hop)?,
+        }
+    }
+    Some(nearest)
+}
+
+/// An address as proxies write it: some add the port, some put brackets around it.
+fn parse_hop(text: &str) -> Option<IpAddr> {
+    let plain = text.trim_start_matches('[').trim_end_matches(']');
+    let address = plain.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|socket| socket.ip()));
+    address.ok().map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ranges_decide_who_may() {
+        let cidrs = ["10.0.0.0/8", "192.168.1.7", "fd00::/8", "nonsense"].map(String::from);
+        for (from, allowed) in [
+            ("10.200.0.1", true),
+            ("11.0.0.1", false),
+            ("192.168.1.7", true),
+            ("192.168.1.8", false),
+            ("fd00::1", true),
+            ("fe00::1", false),
+            ("::ffff:10.0.0.1", true),
+        ] {
+            assert_eq!(is_allowed(&cidrs, Some(ip(from))), allowed, "{from}");
+        }
+        assert!(!is_allowed(&cidrs, None), "an unknown address lies in no range");
+        assert!(is_allowed(&[], None));
+        assert!(!is_allowed(&["nonsense".to_owned()], Some(ip("10.0.0.1"))));
+    }
+
+    #[test]
+    fn the_client_is_the_rightmost_that_nobody_vouches_for() {
+        let trusted = ["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        for (peer, forwarded, client) in [
+            ("203.0.113.9", &["1.2.3.4"][..], Some("203.0.113.9")),
+            ("127.0.0.1", &[], Some("127.0.0.1")),
+            ("::ffff:127.0.0.1", &["1.2.3.4"], Some("1.2.3.4")),
+            ("127.0.0.1", &["6.6.6.6, 1.2.3.4"], Some("1.2.3.4")),
+            ("127.0.0.1", &["6.6.6.6, 1.2.3.4, 10.9.9.9"], Some("1.2.3.4")),
+            ("127.0.0.1", &["6.6.6.6", "1.2.3.4,10.9.9.9"], Some("1.2.3.4")),
+            ("127.0.0.1", &["10.1.1.1"], Some("10.1.1.1")),
+            ("127.0.0.1", &["1.2.3.4:5678"], Some("1.2.3.4")),
+            ("127.0.0.1", &["[2001:db8::1]:443"], Some("2001:db8::1")),
+            ("127.0.0.1", &["[2001:db8::1]"], Some("2001:db8::1")),
+            ("127.0.0.1", &["1.2.3.4, unknown"], None),
+            ("127.0.0.1", &[""], None),
+        ] {
+            let found = of_client(ip(peer), forwarded.iter().copied(), &trusted);
+            assert_eq!(found, client.map(ip), "{peer} {forwarded:?}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What an edge is told: a file and the environment, checked before any port opens.
+
+use crate::address;
+use ipnet::IpNet;
+use keywheel_bus::BusConfig;
+use keywheel_bus::station::fleet_lease;
+use keywheel_domain::{EdgeId, Span};
+use keywheel_runtime::ConfigError;
+use keywheel_runtime::log::LogConfig;
+use keywheel_token::Brand;
+use keywheel_wire::text::Length;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// The configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The edge's name on the roster.
+    #[serde(deserialize_with = "edge_id")]
+    pub id: EdgeId,
+    /// Where its database lies, and the file `http.addr` with the address that it listens on.
+    pub data_dir: PathBuf,
+    /// The lease length of the whole fleet, such as `15s`.
+    #[serde(default = "fleet_lease")]
+    pub lease: Length,
+    /// How often it pulses when nothing happens.
+    #[serde(default = "one_second")]
+    pub pulse_every: Length,
+    /// How often it reports use.
+    #[serde(default = "one_second")]
+    pub report_every: Length,
+    /// How to reach the bus.
+    pub bus: BusConfig,
+    /// Where to answer.
+    #[serde(default)]
+    pub http: HttpConfig,
+    /// How this installation's keys begin.
+    #[serde(default)]
+    pub key: KeyConfig,
+    /// How to log.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// The table `http`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Address and port; port 0 takes a free one. Loopback unless told otherwise, because whoever can
+    /// reach it may claim to be a gateway.
+    pub listen: SocketAddr,
+    /// Addresses and ranges of the gateways whose `X-Forwarded-For` is believed.
+    #[serde(deserialize_with = "ranges")]
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            trusted_proxies: vec![IpNet::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST))],
+        }
+    }
+}
+
+/// The table `key`: keys begin with `<brand>_<env>_`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(try_from = "KeyTexts")]
+pub struct KeyConfig(pub Brand);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct KeyTexts {
+    brand: String,
+    env: String,
+}
+
+impl Default for KeyTexts {
+    fn default() -> Self {
+        Self { brand: "kw".to_owned(), env: "live".to_owned() }
+    }
+}
+
+impl TryFrom<KeyTexts> for KeyConfig {
+    type Error = String;
+
+    fn try_from(texts: KeyTexts) -> Result<Self, String> {
+        Brand::parse(&texts.brand, &texts.env).map(Self).map_err(|error| error.to_string())
+    }
+}
+
+const PULSE_MIN: Span = Span(10);
+
+impl Config {
+    /// Checks what concerns more than one field.
+    ///
+    /// # Errors
+    /// Names the field.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        for (field, every) in [("pulse_every", self.pulse_every), ("report_every", self.report_every)] {
+            if every.0 < PULSE_MIN {
+                return Err(ConfigError::invalid(field, format!("must be at least {PULSE_MIN}")));
+            }
+        }
+        if self.pulse_every.0 >= self.lease.0 {
+            let detail = format!("must be longer than pulse_every ({})", self.pulse_every.0);
+            return Err(ConfigError::invalid("lease", detail));
+        }
+        Ok(())
+    }
+}
+
+fn one_second() -> Length {
+    Length(Span::secs(1))
+}
+
+fn edge_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EdgeId, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    EdgeId::parse(&text).map_err(D::Error::custom)
+}
+
+fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let read = |text: &String| {
+        let detail = || D::Error::custom(format!("`{text}` is no address range; write 10.0.0.0/8"));
+        address::parse_range(text).ok_or_else(detail)
+    };
+    texts.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keywheel_runtime::{config, exit};
+
+    const LEAST: &str = r#"
+        id = "e1"
+        data_dir = "d"
+        [bus]
+        url = "nats://localhost:4222"
+        credentials = "c.nk"
+    "#;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("edge.toml");
+        std::fs::write(&file, text).unwrap();
+        let config: Config = config::load(Some(&file), [])?;
+        config.check().map(|()| config)
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_documented_default() {
+        let config = load(LEAST).unwrap();
+        assert_eq!(config.lease.0, Span::secs(15));
+        assert_eq!((config.pulse_every.0, config.report_every.0), (Span::secs(1), Span::secs(1)));
+        assert_eq!(config.http.listen.to_string(), "127.0.0.1:8081");
+        assert_eq!(config.http.trusted_proxies, ["127.0.0.1/32".parse().unwrap()]);
+        assert_eq!(config.key.0, Brand::default());
+    }
+
+    #[test]
+    fn a_bad_value_names_its_field() {
+        for (line, field) in [
+            ("id = \"Not a name\"", "id: edge"),
+            ("lease = \"15 parsecs\"", "lease"),
+            ("lease = \"500ms\"", "lease"),
+            ("pulse_every = \"0s\"", "pulse_every"),
+            ("report_every = \"0s\"", "report_every"),
+            ("leese = \"15s\"", "leese"),
+            ("http.trusted_proxies = [\"10.0.0.0/8\", \"ten\"]", "http.trusted_proxies"),
+            ("http.listen = \"8081\"", "http.listen"),
+            ("http.port = 1", "http.port"),
+            ("key.brand = \"KW\"", "key: brand"),
+        ] {
+            let rest = if line.starts_with("id") { LEAST.replace("id = \"e1\"", "") } else { LEAST.into() };
+            let error = load(&format!("{line}\n{rest}")).unwrap_err();
+            assert!(error.to_string().starts_with(field), "{line}: {error}");
+            assert_eq!(exit::code(&error), exit::CONFIG);
+        }
+    }
+
+    #[test]
+    fn plain_addresses_are_ranges_too() {
+        let config = load(&format!("http.trusted_proxies = [\"::1\", \"10.1.0.0/16\"]\n{LEAST}")).unwrap();
+        assert_eq!(config.http.trusted_proxies.len(), 2);
+    }
+}

@@ -1,0 +1,299 @@
+//! What answers: the table in memory with its lease, under one lock, so that a verification sees both
+//! at one moment, and nothing is answered or counted once it is closed.
+
+use crate::lease::{Instant, Lease};
+use crate::note::{self, FreshnessNote};
+use crate::tally::{Taken, Tally};
+use crate::verify::{Asked, Identity, check};
+use keywheel_bus::log::LogHead;
+use keywheel_domain::verdict::{Freshness, Refusal, Verdict};
+use keywheel_domain::{Address, At, EdgeId, Span, State};
+use keywheel_table::Answers;
+use keywheel_table::fold::Head;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::sync::watch;
+
+/// How far the wall clock runs ahead of what is noted of it, when nothing else is to be noted.
+const WALL_NOTED_EVERY_MS: u64 = 10_000;
+
+/// The machine's clocks, passed in.
+#[derive(Clone, Debug)]
+pub struct Clocks {
+    /// `CLOCK_BOOTTIME` in milliseconds.
+    pub boot_ms: fn() -> u64,
+    /// The wall clock in milliseconds since 1970.
+    pub wall_ms: fn() -> u64,
+    /// Which run of the machine it is.
+    pub machine_boot: String,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Whose key it is, or why not.
+    pub outcome: Result<Identity, Refusal>,
+    /// How long ago the table was last proved fresh, when it is stale.
+    pub stale_for: Option<Span>,
+}
+
+/// Why a handshake proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The follower has not confirmed yet that the log continues what was applied.
+    Unconfirmed,
+    /// The head is not that of the log that was applied.
+    OtherLog,
+}
+
+/// How an edge stands, for pulses, people and metrics.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    /// What answers now.
+    pub head: Head,
+    /// The newest head of the log that was read; 0 when none was.
+    pub log_head: u64,
+    /// How fresh it is; not serving off the roster and after closing.
+    pub freshness: Freshness,
+    /// Time since the last proof of freshness.
+    pub age: Option<Span>,
+    /// The lease's length.
+    pub length: Span,
+    /// Keys in the table.
+    pub keys: usize,
+    /// Whether the edge is on the roster.
+    pub is_on_roster: bool,
+    /// Whether it is stopping.
+    pub is_closed: bool,
+}
+
+struct Inner {
+    answers: Answers,
+    lease: Lease,
+    head: Head,
+    /// When the log that is followed was created; nothing until the follower has confirmed it.
+    log_created: Option<At>,
+    log_head: u64,
+    is_closed: bool,
+}
+
+/// The table of one process.
+pub struct Table {
+    edge: EdgeId,
+    clocks: Clocks,
+    inner: RwLock<Inner>,
+    tally: Tally,
+    wall_high: AtomicU64,
+    noted: Mutex<Option<FreshnessNote>>,
+    visible: watch::Sender<u64>,
+}
+
+impl Table {
+    /// An empty table, which serves nobody.
+    pub fn new(edge: EdgeId, lease: Span, clocks: Clocks) -> Self {
+        let inner = Inner {
+            answers: Answers::default(),
+            lease: Lease::new(lease),
+            head: Head::default(),
+            log_created: None,
+            log_head: 0,
+            is_closed: false,
+        };
+        let (visible, _) = watch::channel(0);
+        Self {
+            edge,
+            clocks,
+            inner: RwLock::new(inner),
+            tally: Tally::default(),
+            wall_high: AtomicU64::new(0),
+            noted: Mutex::new(None),
+            visible,
+        }
+    }
+
+    /// Takes over what an earlier process left.
+    pub fn restore(&self, answers: Answers, head: Head, noted: Option<FreshnessNote>) {
+        self.wall_high.fetch_max(noted.as_ref().map_or(0, |note| note.wall_high_ms), Ordering::AcqRel);
+        let (now, machine) = (self.instant(), &self.clocks.machine_boot);
+        let mut inner = self.write();
+        let length = inner.lease.length();
+        inner.lease = Lease::restored(length, head.watermark, noted.as_ref(), machine, now);
+        inner.answers = answers;
+        inner.head = head;
+        drop(inner);
+        *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = noted;
+    }
+
+    /// Now, by both clocks. The wall clock first: read later it could make an old table look younger.
+    pub fn instant(&self) -> Instant {
+        let wall_ms = (self.clocks.wall_ms)();
+        Instant { wall_ms, boot_ms: (self.clocks.boot_ms)() }
+    }
+
+    /// The wall clock, which for expiry never goes back.
+    fn now(&self) -> At {
+        let read = (self.clocks.wall_ms)();
+        let high = self.wall_high.load(Ordering::Acquire);
+        if read > high {
+            self.wall_high.fetch_max(read, Ordering::AcqRel);
+        }
+        At(read.max(high))
+    }
+
+    /// Answers. An accepted key counts as used unless this is a probe. Clocks, lease and rows are read
+    /// under one lock, each time anew (SAFETY 10).
+    pub fn verify(&self, asked: &Asked<'_>, is_probe: bool) -> Answered {
+        let inner = self.read();
+        let now = self.now();
+        let freshness = inner.freshness(&self.edge, (self.clocks.boot_ms)());
+        let (verdict, row) = check(&inner.answers, asked, freshness, now);
+        let outcome = match (verdict, row) {
+            (Verdict::Valid, Some(row)) => {
+                if !is_probe {
+                    self.tally.count(row);
+                }
+                Ok(Identity::of(row))
+            }
+            (Verdict::Valid, None) => Err(Refusal::Unknown),
+            (Verdict::Refused(refusal), _) => Err(refusal),
+        };
+        let stale_for = match freshness {
+            Freshness::Stale { age } => Some(age),
+            Freshness::Fresh | Freshness::NotServing => None,
+        };
+        Answered { outcome, stale_for }
+    }
+
+    /// Makes what was committed answer. Only then the watermark that pulses carry moves on.
+    pub fn apply(&self, changed: &BTreeMap<Address, State>, head: Head, log_created: Option<At>) {
+        let mut inner = self.write();
+        for (address, state) in changed {
+            inner.answers.update(address, state);
+        }
+        inner.head = head;
+        inner.log_created = log_created.or(inner.log_created);
+        inner.lease.advanced(head.watermark);
+        drop(inner);
+        self.visible.send_if_modified(|visible| std::mem::replace(visible, head.watermark) != head.watermark);
+    }
+
+    /// Whether the follower has confirmed which log this is.
+    pub fn knows_its_log(&self) -> bool {
+        self.read().log_created.is_some()
+    }
+
+    /// A handshake that began at `began`, when `visible` answered, has read this head of the log.
+    ///
+    /// # Errors
+    /// When it proves nothing; it is then forgotten.
+    pub fn prove(&self, began: Instant, visible: u64, head: LogHead) -> Result<(), Doubt> {
+        let mut inner = self.write();
+        let created = inner.log_created.ok_or(Doubt::Unconfirmed)?;
+        if created != head.created || head.seq < visible {
+            return Err(Doubt::OtherLog);
+        }
+        inner.log_head = inner.log_head.max(head.seq);
+        inner.lease.proved(began, head.seq);
+        Ok(())
+    }
+
+    /// Goes on with what it knows, and proves no freshness any more: the log is another, or what was
+    /// applied of it can no longer be kept.
+    pub fn halt(&self) {
+        self.write().lease.halt();
+    }
+
+    /// Serves nobody from now on. What was accepted before is counted when this returns.
+    pub fn close(&self) {
+        self.write().is_closed = true;
+    }
+
+    /// Takes counted uses for a report.
+    pub fn take_uses(&self, most: usize) -> Taken {
+        self.tally.take(&self.read().answers, most)
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        let inner = self.read();
+        let now = (self.clocks.boot_ms)();
+        Status {
+            head: inner.head,
+            log_head: inner.log_head,
+            freshness: inner.freshness(&self.edge, now),
+            age: inner.lease.age(now),
+            length: inner.lease.length(),
+            keys: inner.answers.keys(),
+            is_on_roster: inner.answers.is_on_roster(&self.edge),
+            is_closed: inner.is_closed,
+        }
+    }
+
+    /// The watermark that answers, as it advances.
+    pub fn visible(&self) -> watch::Receiver<u64> {
+        self.visible.subscribe()
+    }
+
+    /// What is to be committed with the next rows, when it has changed. The rows are never older than
+    /// what it says of them: it was proved by what is committed and answers already.
+    pub fn notes(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let own = self.read().lease.own();
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = self.next_note(own, noted.as_ref());
+        let is_due = match (&next, &*noted) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(next), Some(noted)) => {
+                next.boot_ms != noted.boot_ms
+                    || next.machine_boot != noted.machine_boot
+                    || next.wall_high_ms >= noted.wall_high_ms + WALL_NOTED_EVERY_MS
+            }
+        };
+        if !is_due {
+            return Vec::new();
+        }
+        *noted = next;
+        noted.iter().map(|next| (note::FRESHNESS, note::write(next))).collect()
+    }
+
+    /// Has the same notes given again: they were not committed.
+    pub fn unnote(&self) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(noted) = noted.as_mut() {
+            noted.wall_high_ms = 0;
+        }
+    }
+
+    fn next_note(&self, own: Option<Instant>, noted: Option<&FreshnessNote>) -> Option<FreshnessNote> {
+        let wall_high_ms = self.now().0;
+        let proved = own.map(|Instant { boot_ms, wall_ms }| FreshnessNote {
+            machine_boot: self.clocks.machine_boot.clone(),
+            boot_ms,
+            wall_ms,
+            wall_high_ms,
+        });
+        proved.or_else(|| noted.map(|noted| FreshnessNote { wall_high_ms, ..noted.clone() }))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// SAFETY 2: an edge serves nobody before its own `EdgeAdded` is applied, nor once it is removed.
+    fn freshness(&self, edge: &EdgeId, now: u64) -> Freshness {
+        if self.is_closed || !self.answers.is_on_roster(edge) {
+            return Freshness::NotServing;
+        }
+        self.lease.freshness(now)
+    }
+}
+
+#[cfg(test)]
+mod tests;

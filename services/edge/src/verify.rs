@@ -1,0 +1,219 @@
+//! The check itself: a shown text against the table, as a plain function of what is passed in.
+
+use crate::address;
+use keywheel_domain::key::Overlap;
+use keywheel_domain::verdict::{Found, Freshness, Needs, Verdict, judge};
+use keywheel_domain::{At, KeySpec, KeyState, KeyringId, Kid, Version};
+use keywheel_table::Answers;
+use keywheel_table::answers::Row;
+use keywheel_token::{Malformed, Presented};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// What the shown text is, read without the table.
+    pub presented: Result<Presented, Malformed>,
+    /// Scopes that are required.
+    pub scopes: &'a [&'a str],
+    /// Where the request comes from, where that is known.
+    pub from: Option<IpAddr>,
+}
+
+/// Whose key it is: what a gateway is told of an accepted one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Tenant and client.
+    pub keyring: Arc<KeyringId>,
+    /// The public id.
+    pub kid: Kid,
+    /// The version.
+    pub version: Version,
+    /// The word for its state.
+    pub state: &'static str,
+    /// Its scopes.
+    pub scopes: Vec<String>,
+    /// Its own end.
+    pub expires_at: Option<At>,
+    /// The known end of a retiring key.
+    pub retires_at: Option<At>,
+}
+
+/// Decides, and says which row it was about. `now` never goes back between calls.
+pub fn check<'a>(
+    answers: &'a Answers,
+    asked: &Asked<'_>,
+    freshness: Freshness,
+    now: At,
+) -> (Verdict, Option<&'a Row>) {
+    let (found, row) = find(answers, asked.presented, freshness);
+    let cidrs = row.map_or(&[][..], |row| &row.spec.cidrs);
+    let address_allowed = address::is_allowed(cidrs, asked.from);
+    let needs = Needs { scopes: asked.scopes, address_allowed };
+    (judge(&found, &needs, freshness, now), row)
+}
+
+fn find(
+    answers: &Answers,
+    presented: Result<Presented, Malformed>,
+    freshness: Freshness,
+) -> (Found<'_>, Option<&Row>) {
+    let row = match presented {
+        Err(_) => return (Found::Malformed, None),
+        Ok(Presented::Ours { kid, digest }) => answers.by_kid(kid).map(|row| (row, digest)),
+        // A stale table that has no imports may have missed the first one: no definite no.
+        Ok(Presented::Foreign { .. }) if freshness == Freshness::Fresh && !answers.has_imports() => {
+            return (Found::Malformed, None);
+        }
+        Ok(Presented::Foreign { digest }) => answers.by_digest(&digest).map(|row| (row, digest)),
+    };
+    match row {
+        None => (Found::Nothing, None),
+        Some((row, digest)) if keywheel_token::same(&row.digest, &digest) => {
+            (answers.found(row), Some(row))
+        }
+        Some(_) => (Found::WrongSecret, None),
+    }
+}
+
+impl Identity {
+    /// Of a row.
+    pub fn of(row: &Row) -> Self {
+        Self {
+            keyring: Arc::clone(&row.keyring),
+            kid: row.kid,
+            version: row.version,
+            state: row.state.word(),
+            scopes: row.spec.scopes.clone(),
+            expires_at: row.spec.expires_at,
+            retires_at: known_end(&row.state, &row.spec),
+        }
+    }
+}
+
+/// A retiring key's end, where it is certain to come: its deadline, if it retires there whatever
+/// happens, or its own end, if that comes first.
+fn known_end(state: &KeyState, spec: &KeySpec) -> Option<At> {
+    match state {
+        KeyState::Retiring(overlap) => hard_deadline(overlap).into_iter().chain(spec.expires_at).min(),
+        KeyState::Issued | KeyState::Active | KeyState::Retired { .. } | KeyState::Revoked { .. } => None,
+    }
+}
+
+fn hard_deadline(overlap: &Overlap) -> Option<At> {
+    overlap.retire_at_deadline.then_some(overlap.deadline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::{self, EXPIRY, FOREIGN, Scene};
+    use keywheel_domain::Span;
+    use keywheel_domain::verdict::Refusal;
+    use keywheel_token::Brand;
+
+    const FRESH: Freshness = Freshness::Fresh;
+    const STALE: Freshness = Freshness::Stale { age: Span::secs(60) };
+    const NOW: At = At(EXPIRY - 1);
+
+    fn ask(scene: &Scene, text: &str, freshness: Freshness, now: At) -> Verdict {
+        let presented = keywheel_token::read(text, &Brand::default());
+        check(&scene.answers, &Asked { presented, scopes: &[], from: None }, freshness, now).0
+    }
+
+    /// Every state against every freshness; the last column is what an edge off the roster says.
+    #[test]
+    fn each_key_has_its_answer_at_each_freshness() {
+        let scene = Scene::new();
+        for (name, fresh, stale) in [
+            ("issued", "valid", "valid"),
+            ("active", "valid", "valid"),
+            ("strict", "valid", "stale"),
+            ("retiring", "valid", "valid"),
+            ("retired", "retired", "stale"),
+            ("revoked", "revoked", "revoked"),
+            ("unknown", "unknown", "stale"),
+            ("expiring", "valid", "valid"),
+        ] {
+            let text = scene.key(name);
+            let word = |freshness| scene::word(ask(&scene, text, freshness, NOW));
+            assert_eq!((word(FRESH), word(STALE)), (fresh, stale), "{name}");
+            assert_eq!(word(Freshness::NotServing), "not_ready", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_secret_is_a_definite_no_and_garbage_too() {
+        let scene = Scene::new();
+        let forged = scene.forged("active");
+        for freshness in [FRESH, STALE] {
+            assert_eq!(ask(&scene, &forged, freshness, NOW), Verdict::Refused(Refusal::Unknown));
+            for garbage in ["", "kw_live_x", "kw_test_0123456789", "short"] {
+                let verdict = ask(&scene, garbage, freshness, NOW);
+                assert_eq!(verdict, Verdict::Refused(Refusal::Malformed), "{garbage}");
+            }
+        }
+    }
+
+    #[test]
+    fn foreign_texts_are_keys_only_where_keys_were_imported() {
+        let mut scene = Scene::new();
+        assert_eq!(scene::word(ask(&scene, FOREIGN, FRESH, NOW)), "malformed");
+        assert_eq!(scene::word(ask(&scene, FOREIGN, STALE, NOW)), "stale", "it may have been imported since");
+        scene.import(FOREIGN);
+        assert_eq!(scene::word(ask(&scene, FOREIGN, FRESH, NOW)), "valid");
+        assert_eq!(scene::word(ask(&scene, "another-legacy-key", FRESH, NOW)), "unknown");
+        assert_eq!(scene::word(ask(&scene, "another-legacy-key", STALE, NOW)), "stale");
+    }
+
+    #[test]
+    fn a_key_ends_by_the_clock() {
+        let scene = Scene::new();
+        assert_eq!(scene::word(ask(&scene, scene.key("expiring"), FRESH, At(EXPIRY))), "expired");
+    }
+
+    #[test]
+    fn scopes_and_addresses_are_required() {
+        let scene = Scene::new();
+        let presented = keywheel_token::read(scene.key("active"), &Brand::default());
+        let ask = |scopes: &[&str], from: Option<&str>| {
+            let from = from.map(|text| text.parse().unwrap());
+            scene::word(check(&scene.answers, &Asked { presented, scopes, from }, FRESH, NOW).0)
+        };
+        assert_eq!(ask(&["read"], None), "valid");
+        assert_eq!(ask(&["read", "admin"], None), "insufficient_scope");
+        let presented = keywheel_token::read(scene.key("bound"), &Brand::default());
+        let ask = |from: Option<&str>| {
+            let from = from.map(|text| text.parse().unwrap());
+            scene::word(check(&scene.answers, &Asked { presented, scopes: &[], from }, FRESH, NOW).0)
+        };
+        assert_eq!(ask(Some("10.1.2.3")), "valid");
+        assert_eq!(ask(Some("11.1.2.3")), "forbidden_address");
+        assert_eq!(ask(None), "forbidden_address");
+    }
+
+    #[test]
+    fn only_a_certain_end_is_told() {
+        let overlap = |deadline, retire_at_deadline| {
+            KeyState::Retiring(Overlap {
+                since: At(0),
+                not_before: At(0),
+                deadline: At(deadline),
+                retire_at_deadline,
+                quiet: Span(0),
+            })
+        };
+        let spec = |expires_at: Option<u64>| KeySpec { expires_at: expires_at.map(At), ..KeySpec::default() };
+        for (state, expires_at, end) in [
+            (overlap(50, true), None, Some(50)),
+            (overlap(50, false), None, None),
+            (overlap(50, true), Some(70), Some(50)),
+            (overlap(50, true), Some(30), Some(30)),
+            (overlap(50, false), Some(70), Some(70)),
+            (KeyState::Active, Some(70), None),
+        ] {
+            assert_eq!(known_end(&state, &spec(expires_at)), end.map(At), "{state:?} {expires_at:?}");
+        }
+    }
+}

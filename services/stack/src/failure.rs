@@ -1,0 +1,106 @@
+//! Why a command of this crate did not do what it was asked, with the exit code that says so.
+
+use keywheel_bus::BusError;
+use keywheel_runtime::exit;
+use std::fmt;
+use std::io::Write as _;
+
+/// How results and errors are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document on standard output; errors as one on standard error.
+    Json,
+}
+
+/// A failure that has an exit code and a word of its own.
+#[derive(Debug)]
+pub struct Failure {
+    exit: u8,
+    code: &'static str,
+    detail: String,
+}
+
+impl Failure {
+    /// Refused, or failed for a reason that only a person can mend.
+    pub fn refused(code: &'static str, detail: impl Into<String>) -> Self {
+        Self { exit: exit::REFUSED, code, detail: detail.into() }
+    }
+
+    /// The bus cannot be reached.
+    pub fn unreachable(detail: impl Into<String>) -> Self {
+        Self { exit: exit::UNREACHABLE, code: "unreachable", detail: detail.into() }
+    }
+
+    /// Not finished in the time given.
+    pub fn unfinished(detail: impl Into<String>) -> Self {
+        Self { exit: exit::UNFINISHED, code: "timeout", detail: detail.into() }
+    }
+
+    /// Called in a way that makes no sense.
+    pub fn usage(detail: impl Into<String>) -> Self {
+        Self { exit: exit::USAGE, code: "usage", detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Tells of an error on standard error and returns its exit code.
+pub fn report(error: &anyhow::Error, output: Output) -> u8 {
+    let unreachable = error.chain().any(|cause| {
+        matches!(cause.downcast_ref::<BusError>(), Some(BusError::Unreachable { .. }))
+    });
+    let (code, word) = match error.downcast_ref::<Failure>() {
+        Some(failure) => (failure.exit, failure.code),
+        None if unreachable => (exit::UNREACHABLE, "unreachable"),
+        None => (exit::code(error.as_ref()), "failed"),
+    };
+    let detail = exit::chain(error.as_ref());
+    match output {
+        Output::Text => say(&format!("error: {detail}")),
+        Output::Json => {
+            say(&serde_json::json!({ "error": { "code": word, "detail": detail } }).to_string());
+        }
+    }
+    code
+}
+
+/// A line for people, on standard error: results alone go to standard output.
+pub fn say(line: &str) {
+    // Nobody is left to be told when standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// The result, on standard output.
+pub fn print(text: &str) {
+    // A reader that went away has seen enough.
+    let _ = writeln!(std::io::stdout(), "{text}").and_then(|()| std::io::stdout().flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_exit_code() {
+        let bus = BusError::Unreachable { url: "nats://x".to_owned(), detail: "refused".to_owned() };
+        for (error, code) in [
+            (anyhow::Error::from(Failure::refused("in_use", "x")), 1),
+            (Failure::usage("x").into(), 2),
+            (anyhow::Error::from(bus).context("adding an edge"), 3),
+            (Failure::unreachable("x").into(), 3),
+            (Failure::unfinished("x").into(), 4),
+            (anyhow::anyhow!("anything else"), 1),
+        ] {
+            assert_eq!(report(&error, Output::Json), code, "{error}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Writes a nats-server configuration: one server on loopback, everything synced, one user per role.
+
+use crate::permissions::{self, Role};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Who a role is at the bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// What it may do.
+    pub role: Role,
+    /// The public half of its nkey, `U…`.
+    pub public: String,
+}
+
+/// Everything that a configuration says.
+#[derive(Clone, Debug)]
+pub struct ServerConf {
+    /// Where clients connect, on loopback.
+    pub port: u16,
+    /// Where the server tells about itself over HTTP, on loopback.
+    pub monitor: u16,
+    /// Where the streams lie.
+    pub store: PathBuf,
+    /// Where the server writes its process id.
+    pub pid_file: PathBuf,
+    /// Replicas that each service may have.
+    pub instances: u32,
+    /// Who may connect.
+    pub users: Vec<User>,
+}
+
+/// The whole file.
+pub fn render(conf: &ServerConf) -> String {
+    format!(
+        "\
+# One NATS server for Keywheel: written by `keywheel up`, which writes it anew at each start.
+# In production take the settings and the users from here, and three servers or more.
+
+listen: \"127.0.0.1:{port}\"
+# Only on loopback: it shows who is connected. `keywheel up` reads here whether the server syncs.
+http: \"127.0.0.1:{monitor}\"
+pid_file: {pid_file}
+max_payload: 1MB
+
+jetstream {{
+  store_dir: {store}
+  # The default of two minutes loses acknowledged messages when the power fails.
+  sync_interval: always
+}}
+
+{users}",
+        port = conf.port,
+        monitor = conf.monitor,
+        pid_file = quoted(&conf.pid_file),
+        store = quoted(&conf.store),
+        users = render_users(&conf.users, conf.instances),
+    )
+}
+
+/// The block that makes a server know the roles and hold each to its permissions.
+pub fn render_users(users: &[User], instances: u32) -> String {
+    let mut text = "authorization {\n  users: [\n".to_owned();
+    for user in users {
+        text.push_str(&render_user(user, instances));
+    }
+    text.push_str("  ]\n}\n");
+    text
+}
+
+/// One user of that block.
+pub fn render_user(user: &User, instances: u32) -> String {
+    let permissions = permissions::of(&user.role, instances);
+    let mut text = String::new();
+    let written = write!(
+        text,
+        "    # {name}\n    {{\n      nkey: {public}\n      permissions: {{\n        publish: [\n{publish}        ]\n        \
+         subscribe: [\n{subscribe}        ]\n      }}\n    }}\n",
+        name = user.role.name(),
+        public = user.public,
+        publish = rows(&permissions.publish),
+        subscribe = rows(&permissions.subscribe),
+    );
+    written.expect("writing to a string does not fail");
+    text
+}
+
+fn rows(subjects: &[String]) -> String {
+    subjects.iter().map(|subject| format!("          \"{subject}\"\n")).collect()
+}
+
+/// A path as the server reads it: in quotes, with the same escapes as JSON.
+fn quoted(path: &Path) -> String {
+    serde_json::Value::from(path.to_string_lossy()).to_string()
+}
+
+/// The sample that stands at the top of the project: the same text with placeholders for what differs.
+pub fn sample() -> String {
+    let edge = keywheel_domain::EdgeId::parse("e1").expect("the sample's edge has a valid name");
+    let roles = [Role::fixed(), vec![Role::Edge(edge)]].concat();
+    let users = roles.into_iter().map(|role| User { public: placeholder(&role), role }).collect();
+    render(&ServerConf {
+        port: 4222,
+        monitor: 8222,
+        store: "/var/lib/nats".into(),
+        pid_file: "/run/nats/nats.pid".into(),
+        instances: 2,
+        users,
+    })
+}
+
+fn placeholder(role: &Role) -> String {
+    format!("U_PUBLIC_NKEY_OF_{}", role.name().to_ascii_uppercase().replace('-', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{expect, expect_file};
+
+    #[test]
+    fn the_sample_at_the_top_is_up_to_date() {
+        expect_file!["../../../nats.conf"].assert_eq(&sample());
+    }
+
+    #[test]
+    fn a_server_syncs_and_listens_on_loopback_alone() {
+        let text = sample();
+        for line in [
+            "listen: \"127.0.0.1:4222\"",
+            "http: \"127.0.0.1:8222\"",
+            "  sync_interval: always",
+            "          \"$JS.API.CONSUMER.MSG.NEXT.KW_EVENTS.issuer-2\"",
+            "          \"$JS.ACK.KW_COMMANDS.retirer.>\"",
+            "          \"kw.ask.usage.*.*\"",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+        assert!(!text.contains("allow_responses"));
+    }
+
+    #[test]
+    fn a_user_is_held_to_its_permissions() {
+        let user = User { role: Role::Auditor, public: "UAUDITOR".to_owned() };
+        expect![[r#"
+                # auditor
+                {
+                  nkey: UAUDITOR
+                  permissions: {
+                    publish: [
+                      "$JS.API.STREAM.INFO.KW_EVENTS"
+                      "$JS.API.DIRECT.GET.KW_EVENTS"
+                    ]
+                    subscribe: [
+                      "_INBOX_auditor.>"
+                    ]
+                  }
+                }
+        "#]]
+        .assert_eq(&render_user(&user, 1));
+    }
+
+    #[test]
+    fn a_path_cannot_end_its_string() {
+        assert_eq!(quoted(Path::new("/a \"b\"\\c")), r#""/a \"b\"\\c""#);
+    }
+}

@@ -1,0 +1,345 @@
+//! What the tracker knows, in a SQLite file of its own: the coverage of each edge, and the use of each
+//! version at each edge. A report changes both in one transaction, and is taken off its queue only after
+//! that; each is counted once, by its boot and number. A deleted file loses what was counted and begins
+//! every edge's coverage anew, which delays proofs and falsifies none.
+
+use crate::counted::Counted;
+use crate::coverage::{Arrival, Coverage, Cut, Last};
+use keywheel_domain::key::Seen;
+use keywheel_domain::{At, EdgeId, KeyringId, Version};
+use keywheel_wire::usage::{Report, VersionUse};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+const SCHEMA: i64 = 1;
+const CREATE: &str = include_str!("ledger/schema.sql");
+
+/// Largest number and count that the database holds; no edge that keeps to the contract comes near.
+const NUMBER_MAX: u64 = i64::MAX as u64;
+const USES_MAX: u64 = 1 << 61;
+/// How many boots of an edge are remembered, so that their late reports are counted once.
+const BOOTS_MAX: u32 = 1000;
+
+/// A report as it came from the queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived<'a> {
+    /// The edge.
+    pub edge: &'a EdgeId,
+    /// What it says; none when it could not be read.
+    pub report: Option<&'a Report>,
+    /// When the bus stored it.
+    pub stored_at: At,
+}
+
+/// One version's use at one edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UseAt {
+    /// Which version.
+    pub version: Version,
+    /// At which edge.
+    pub edge: String,
+    /// First and newest use and their number.
+    pub seen: Seen,
+}
+
+/// One reading of what is known, all of the same moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Of every edge that ever reported.
+    pub coverage: BTreeMap<EdgeId, Coverage>,
+    /// Each version's use of the keyrings that were asked for, over all edges.
+    pub uses: BTreeMap<KeyringId, BTreeMap<Version, Seen>>,
+}
+
+/// The ledger.
+pub struct Ledger {
+    connection: Connection,
+}
+
+impl Ledger {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// When SQLite cannot, or the file is of another schema.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let connection = Connection::open(path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.busy_timeout(std::time::Duration::from_secs(5))?;
+        match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
+            0 => connection.execute_batch(&format!("BEGIN;{CREATE}PRAGMA user_version = {SCHEMA};COMMIT;"))?,
+            SCHEMA => {}
+            found => anyhow::bail!(
+                "{} has schema {found}, this program knows {SCHEMA}; set it aside: proofs then begin anew",
+                path.display()
+            ),
+        }
+        Ok(Self { connection })
+    }
+
+    /// Takes reports in the order in which they came: all of them or, on an error, none. Gives the
+    /// keyrings that they say were used.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn take(&mut self, arrived: &[Arrived<'_>]) -> rusqlite::Result<BTreeSet<KeyringId>> {
+        let transaction = self.connection.transaction()?;
+        let mut used = BTreeSet::new();
+        for one in arrived {
+            take(&transaction, one, &mut used)?;
+        }
+        transaction.commit()?;
+        Ok(used)
+    }
+
+    /// What is known of every edge, and of the use of `keyrings`, at one moment.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn snapshot<'a>(
+        &mut self,
+        keyrings: impl IntoIterator<Item = &'a KeyringId>,
+    ) -> rusqlite::Result<Snapshot> {
+        let transaction = self.connection.transaction()?;
+        let mut snapshot = Snapshot { coverage: every_coverage(&transaction)?, ..Snapshot::default() };
+        for keyring in keyrings {
+            let uses = uses(&transaction, keyring)?;
+            snapshot.uses.insert(keyring.clone(), summed(&uses));
+        }
+        Ok(snapshot)
+    }
+
+    /// What is known of every edge that ever reported.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn coverage(&self) -> rusqlite::Result<BTreeMap<EdgeId, Coverage>> {
+        every_coverage(&self.connection)
+    }
+
+    /// The use of a keyring's versions, edge by edge.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn uses(&self, keyring: &KeyringId) -> rusqlite::Result<Vec<UseAt>> {
+        uses(&self.connection, keyring)
+    }
+
+    /// Keyrings of which some version was used for the first time at some edge, until [`Ledger::settle`].
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn fresh(&self, max: usize) -> rusqlite::Result<Vec<KeyringId>> {
+        let mut select = self.connection.prepare_cached("SELECT tenant, client FROM fresh LIMIT ?1")?;
+        let rows = select.query_map([max], |row| keyring(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?))?;
+        rows.collect()
+    }
+
+    /// Takes a keyring off [`Ledger::fresh`]: the log has its first uses.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn settle(&self, keyring: &KeyringId) -> rusqlite::Result<()> {
+        let names = [keyring.tenant.as_str(), keyring.client.as_str()];
+        self.connection.execute("DELETE FROM fresh WHERE tenant = ?1 AND client = ?2", names)?;
+        Ok(())
+    }
+}
+
+/// Each version's use over all edges.
+pub fn summed(uses: &[UseAt]) -> BTreeMap<Version, Seen> {
+    let mut sums: BTreeMap<Version, Seen> = BTreeMap::new();
+    for UseAt { version, seen, .. } in uses {
+        let sum = sums.entry(*version).or_insert(Seen { uses: 0, ..*seen });
+        sum.first = sum.first.min(seen.first);
+        sum.last = sum.last.max(seen.last);
+        sum.uses = sum.uses.saturating_add(seen.uses);
+    }
+    sums
+}
+
+fn take(
+    transaction: &Transaction<'_>,
+    arrived: &Arrived<'_>,
+    used: &mut BTreeSet<KeyringId>,
+) -> rusqlite::Result<()> {
+    let Arrived { edge, report, stored_at } = *arrived;
+    let report = report.filter(|report| report.number <= NUMBER_MAX);
+    let before = coverage_of(transaction, edge)?;
+    let mut coverage = before;
+    let seen_at = coverage.take(arrival(report), stored_at);
+    if coverage != before {
+        put_coverage(transaction, edge, &coverage)?;
+    }
+    let Some(report) = report else { return Ok(()) };
+    if !count(transaction, edge, report, stored_at)? {
+        return Ok(());
+    }
+    if coverage.from != before.from {
+        forget_old_boots(transaction, edge)?;
+    }
+    for one in report.uses.iter().filter(|one| one.uses > 0) {
+        match one.of() {
+            Ok((keyring, version)) => {
+                add_use(transaction, edge, &keyring, version, one, seen_at)?;
+                used.insert(keyring);
+            }
+            Err(error) => tracing::warn!(%edge, %error, "a report names a keyring that cannot be"),
+        }
+    }
+    Ok(())
+}
+
+fn arrival(report: Option<&Report>) -> Arrival {
+    report.map_or(Arrival::Unreadable, |report| {
+        Arrival::Report(Cut {
+            boot: report.boot.0,
+            number: report.number,
+            continues: report.continues.map(|last| (last.boot.0, last.number)),
+            goodbye: report.goodbye,
+        })
+    })
+}
+
+/// Marks a report as counted; false when it was.
+fn count(
+    transaction: &Transaction<'_>,
+    edge: &EdgeId,
+    report: &Report,
+    stored_at: At,
+) -> rusqlite::Result<bool> {
+    let boot = report.boot.0.to_be_bytes();
+    let mut select =
+        transaction.prepare_cached("SELECT numbers FROM counted WHERE edge = ?1 AND boot = ?2")?;
+    let known: Option<String> =
+        select.query_row(params![edge.as_str(), boot], |row| row.get(0)).optional()?;
+    let mut counted = match known {
+        Some(text) => Counted::parse(&text).ok_or_else(|| damaged(format!("numbers `{text}`")))?,
+        None => Counted::default(),
+    };
+    if !counted.insert(report.number) {
+        return Ok(false);
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO counted VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
+             numbers = excluded.numbers, newest = max(newest, excluded.newest)",
+        )?
+        .execute(params![edge.as_str(), boot, counted.to_string(), stored_at.0])?;
+    Ok(true)
+}
+
+fn forget_old_boots(transaction: &Transaction<'_>, edge: &EdgeId) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "DELETE FROM counted WHERE edge = ?1 AND boot NOT IN
+             (SELECT boot FROM counted WHERE edge = ?1 ORDER BY newest DESC LIMIT ?2)",
+        )?
+        .execute(params![edge.as_str(), BOOTS_MAX])?;
+    Ok(())
+}
+
+fn add_use(
+    transaction: &Transaction<'_>,
+    edge: &EdgeId,
+    keyring: &KeyringId,
+    version: Version,
+    one: &VersionUse,
+    seen_at: At,
+) -> rusqlite::Result<()> {
+    let (tenant, client) = (keyring.tenant.as_str(), keyring.client.as_str());
+    let uses = one.uses.min(USES_MAX);
+    let added = transaction
+        .prepare_cached(
+            "UPDATE used SET first_use = min(first_use, ?5), last_use = max(last_use, ?5),
+             uses = min(uses + ?6, ?7) WHERE tenant = ?1 AND client = ?2 AND version = ?3 AND edge = ?4",
+        )?
+        .execute(params![tenant, client, version.0, edge.as_str(), seen_at.0, uses, USES_MAX])?;
+    if added == 0 {
+        transaction
+            .prepare_cached("INSERT INTO used VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)")?
+            .execute(params![tenant, client, version.0, edge.as_str(), seen_at.0, uses])?;
+        transaction
+            .prepare_cached("INSERT OR IGNORE INTO fresh VALUES (?1, ?2)")?
+            .execute([tenant, client])?;
+    }
+    Ok(())
+}
+
+fn coverage_of(connection: &Connection, edge: &EdgeId) -> rusqlite::Result<Coverage> {
+    let mut select = connection.prepare_cached("SELECT * FROM coverage WHERE edge = ?1")?;
+    let found = select.query_row([edge.as_str()], read_coverage).optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+fn every_coverage(connection: &Connection) -> rusqlite::Result<BTreeMap<EdgeId, Coverage>> {
+    let mut select = connection.prepare_cached("SELECT * FROM coverage")?;
+    let rows = select.query_map([], |row| {
+        let edge = EdgeId::parse(&row.get::<_, String>("edge")?).map_err(|error| damaged(error.to_string()))?;
+        Ok((edge, read_coverage(row)?))
+    })?;
+    rows.collect()
+}
+
+fn read_coverage(row: &Row<'_>) -> rusqlite::Result<Coverage> {
+    let last = match row.get::<_, Option<[u8; 16]>>("boot")? {
+        None => None,
+        Some(boot) => Some(Last {
+            boot: u128::from_be_bytes(boot),
+            number: row.get("number")?,
+            stored_at: At(row.get("stored_at")?),
+            goodbye: row.get("goodbye")?,
+        }),
+    };
+    Ok(Coverage {
+        last,
+        from: At(row.get("covered_from")?),
+        through: row.get::<_, Option<u64>>("covered_through")?.map(At),
+        newest: At(row.get("newest")?),
+        broken: row.get("broken")?,
+    })
+}
+
+fn put_coverage(transaction: &Transaction<'_>, edge: &EdgeId, coverage: &Coverage) -> rusqlite::Result<()> {
+    let Coverage { last, from, through, newest, broken } = coverage;
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO coverage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+        .execute(params![
+            edge.as_str(),
+            last.map(|last| last.boot.to_be_bytes()),
+            last.map(|last| last.number),
+            last.map(|last| last.stored_at.0),
+            last.map(|last| last.goodbye),
+            from.0,
+            through.map(|through| through.0),
+            newest.0,
+            broken,
+        ])?;
+    Ok(())
+}
+
+fn uses(connection: &Connection, keyring: &KeyringId) -> rusqlite::Result<Vec<UseAt>> {
+    let mut select = connection.prepare_cached(
+        "SELECT version, edge, first_use, last_use, uses FROM used WHERE tenant = ?1 AND client = ?2
+         ORDER BY version, edge",
+    )?;
+    let names = [keyring.tenant.as_str(), keyring.client.as_str()];
+    let rows = select.query_map(names, |row| {
+        let seen = Seen { first: At(row.get(2)?), last: At(row.get(3)?), uses: row.get(4)? };
+        Ok(UseAt { version: Version(row.get(0)?), edge: row.get(1)?, seen })
+    })?;
+    rows.collect()
+}
+
+fn keyring(tenant: &str, client: &str) -> rusqlite::Result<KeyringId> {
+    KeyringId::parse(&format!("{tenant}/{client}")).map_err(|error| damaged(error.to_string()))
+}
+
+fn damaged(detail: String) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, format!("the ledger is damaged: {detail}").into())
+}
+
+#[cfg(test)]
+mod tests;
