@@ -4,10 +4,11 @@ use crate::home::{Home, write_private};
 use crate::nats_conf::User;
 use crate::permissions::Role;
 use anyhow::{Context as _, Result};
-use keywheel_token::{Credential, Opener, Seed};
+use keywheel_token::{Credential, Opener};
 use std::fs;
 use std::io;
 use std::path::Path;
+use zeroize::Zeroizing;
 
 /// Makes the credential of `role` unless there is one, and says who it is.
 ///
@@ -16,11 +17,11 @@ use std::path::Path;
 pub fn ensure_user(home: &Home, role: &Role) -> Result<User> {
     let path = home.credential(&role.name());
     let credential = match read(&path)? {
-        Some(text) => Credential::parse(text.expose())
+        Some(text) => Credential::parse(&text)
             .with_context(|| format!("{} is damaged", path.display()))?,
         None => {
             let fresh = Credential::fresh();
-            write(&path, &fresh.seed())?;
+            write_private(&path, fresh.seed().expose().as_bytes())?;
             fresh
         }
     };
@@ -35,24 +36,19 @@ pub fn ensure_recipient(home: &Home) -> Result<()> {
     let path = home.recipient();
     match read(&path)? {
         Some(text) => {
-            Opener::parse(text.expose()).with_context(|| format!("{} is damaged", path.display()))?;
+            Opener::parse(&text).with_context(|| format!("{} is damaged", path.display()))?;
             Ok(())
         }
-        None => write(&path, &Opener::fresh().seed()),
+        None => write_private(&path, Opener::fresh().seed().expose().as_bytes()),
     }
 }
 
-fn read(path: &Path) -> Result<Option<Seed>> {
+fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
     match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(Seed::new(text))),
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
-}
-
-fn write(path: &Path, seed: &Seed) -> Result<()> {
-    let line = Seed::new(format!("{}\n", seed.expose()));
-    write_private(path, line.expose().as_bytes())
 }
 
 #[cfg(test)]

@@ -72,29 +72,22 @@ pub struct Reports {
 type Pulled = Result<async_nats::jetstream::Message, async_nats::Error>;
 
 impl Reports {
-    /// The next reports in the order in which they were stored; empty after `wait` without any. May be
-    /// dropped while it waits.
+    /// The next reports in the order in which they were stored; empty after `wait` without any.
     ///
     /// # Errors
     /// When the bus cannot be asked.
     pub async fn next(&mut self, wait: Duration) -> Result<Vec<Taken>, BusError> {
-        match tokio::time::timeout(wait, self.pull()).await {
-            Ok(Ok(messages)) => self.read(messages),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Ok(Vec::new()),
-        }
-    }
-
-    async fn pull(&mut self) -> Result<Vec<Pulled>, BusError> {
-        loop {
-            let open = match &mut self.open {
-                Some(open) => open,
-                None => self.open.insert(open_pull(&self.bus).await?),
-            };
-            match open.next().await {
-                Some(messages) => return Ok(messages),
-                None => self.open = None,
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => self.open.insert(open_pull(&self.bus).await?),
+        };
+        match tokio::time::timeout(wait, open.next()).await {
+            Ok(Some(messages)) => self.read(messages),
+            Ok(None) => {
+                self.open = None;
+                Ok(Vec::new())
             }
+            Err(_) => Ok(Vec::new()),
         }
     }
 

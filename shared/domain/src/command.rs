@@ -39,13 +39,13 @@ pub struct Minted {
 /// What the new key is to permit, as asked: an absolute end is computed when it is decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpecAsked {
-    /// Scopes; none said: those of the newest version.
+    /// Scopes; none said: on a rotation those of the newest version.
     pub scopes: Option<Vec<String>>,
-    /// Address ranges; none said: those of the newest version.
+    /// Address ranges; none said: on a rotation those of the newest version.
     pub cidrs: Option<Vec<String>>,
-    /// Lifetime; none said: that of the newest version.
+    /// Lifetime; none said: on a rotation that of the newest version.
     pub expires_in: Option<Span>,
-    /// Metadata; none said: that of the newest version.
+    /// Metadata; none said: on a rotation that of the newest version.
     pub meta: Option<BTreeMap<String, String>>,
 }
 

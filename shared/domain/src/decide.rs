@@ -144,7 +144,9 @@ fn issue(state: &State, at: At, minted: &Minted, spec: &SpecAsked, policy: &Poli
 fn import(state: &State, minted: &Minted, spec: &KeySpec, policy: &Policy) -> Decided {
     check_room(state, minted)?;
     check_active_count(state, policy)?;
-    let body = issued(state, minted, spec.clone(), Origin::Imported, IssueReason::Issue, policy);
+    let mut spec = spec.clone();
+    in_order(&mut spec);
+    let body = issued(state, minted, spec, Origin::Imported, IssueReason::Issue, policy);
     Ok(Some((Fact::KeyIssued(body), Some(minted.rotation))))
 }
 
@@ -191,9 +193,13 @@ fn resolve_spec(asked: &SpecAsked, model: Option<&Key>, at: At) -> KeySpec {
         expires_at: expires_in.map(|span| at.after(span)),
         meta: asked.meta.clone().unwrap_or(inherited.meta),
     };
+    in_order(&mut spec);
+    spec
+}
+
+fn in_order(spec: &mut KeySpec) {
     spec.scopes.sort_unstable();
     spec.scopes.dedup();
-    spec
 }
 
 fn activate(state: &State, at: At, version: Version, barrier: &Barrier) -> Decided {
@@ -220,10 +226,16 @@ fn superseded(state: &State, by: Version, only: &[Version]) -> Vec<Version> {
     active.map(|(version, _)| *version).filter(meant).collect()
 }
 
+/// A use is news when it is later than what the log knows; a proof, while its version is in an overlap
+/// and not proven quiet up to there already.
 fn record_use(state: &State, version: Version, seen: &Use) -> Decided {
     let key = state.keys.get(&version).ok_or(Rejection::UnknownVersion(version))?;
-    let known = |last| key.seen.is_some_and(|known| known.last >= last);
-    if seen.quiet.is_none() && seen.last_use.is_none_or(known) {
+    let used_later = seen.last_use.is_some_and(|last| key.seen.is_none_or(|known| known.last < last));
+    let proves = seen.quiet.as_ref().is_some_and(|proof| {
+        matches!(key.state, KeyState::Retiring(_))
+            && key.quiet.is_none_or(|known| known.through < proof.complete_through)
+    });
+    if !used_later && !proves {
         return Ok(None);
     }
     let body = Used { version, seen: seen.clone() };

@@ -1,0 +1,218 @@
+//! Which ports a stack takes: those of the contract, moved ones, or free ones that are kept from then on.
+
+use crate::failure::Failure;
+use crate::settings::{Edge, Server};
+use anyhow::Result;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+const NATS: u16 = 4222;
+const FIRST_EDGE: u16 = 8081;
+/// Free ports are looked for below those that systems give to outgoing connections: a port from among those can be
+/// taken by anybody's connection while its server restarts.
+const FREE: std::ops::Range<u16> = 15_000..32_000;
+/// How long a port may stay taken by a stack that was killed a moment ago.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// How ports are chosen: what `--port-base` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// NATS 4222, edges 8081, 8082, …
+    Contract,
+    /// NATS at this port, edges from the next one on.
+    Moved(u16),
+    /// Whatever is free.
+    Free,
+}
+
+impl Scheme {
+    /// Reads `--port-base`.
+    pub fn of(port_base: Option<u16>) -> Scheme {
+        match port_base {
+            None => Scheme::Contract,
+            Some(0) => Scheme::Free,
+            Some(base) => Scheme::Moved(base),
+        }
+    }
+
+    fn nats(self) -> Option<u16> {
+        match self {
+            Scheme::Contract => Some(NATS),
+            Scheme::Moved(base) => Some(base),
+            Scheme::Free => None,
+        }
+    }
+
+    fn first_edge(self) -> Option<u16> {
+        match self {
+            Scheme::Contract => Some(FIRST_EDGE),
+            Scheme::Moved(base) => Some(base.saturating_add(1)),
+            Scheme::Free => None,
+        }
+    }
+}
+
+/// Finds ports that nobody has, each one once.
+#[derive(Debug)]
+pub struct Finder {
+    next: u16,
+    given: Vec<u16>,
+}
+
+impl Finder {
+    /// Begins at a place that `chance` names, so that stacks which start at the same time do not meet.
+    pub fn new(chance: u128) -> Self {
+        let size = u128::from(FREE.end - FREE.start);
+        let offset = u16::try_from(chance % size).expect("the remainder is below a port's range");
+        Self { next: FREE.start + offset, given: Vec::new() }
+    }
+
+    /// A port that is free now and was not given before.
+    ///
+    /// # Errors
+    /// When all are taken.
+    pub fn find(&mut self) -> Result<u16> {
+        for _ in FREE {
+            let port = self.next;
+            self.next = if port + 1 == FREE.end { FREE.start } else { port + 1 };
+            if !self.given.contains(&port) && is_free(loopback(port)) {
+                self.given.push(port);
+                return Ok(port);
+            }
+        }
+        Err(Failure::refused("no_port", "no port on loopback is free").into())
+    }
+
+    /// The same port as before where it is still free, else another one.
+    ///
+    /// # Errors
+    /// When all are taken.
+    pub async fn keep(&mut self, port: Option<u16>) -> Result<u16> {
+        match port {
+            Some(port) if becomes_free(loopback(port)).await => {
+                self.given.push(port);
+                Ok(port)
+            }
+            Some(_) | None => self.find(),
+        }
+    }
+}
+
+/// Ports for a server of our own. `before` is what the home remembers of it.
+///
+/// # Errors
+/// When the port that it must have is taken.
+pub async fn server(scheme: Scheme, before: Option<&Server>, finder: &mut Finder) -> Result<Server> {
+    let (port, monitor) = match before {
+        Some(Server::Own { port, monitor }) => (Some(*port), Some(*monitor)),
+        Some(Server::Existing { .. }) | None => (None, None),
+    };
+    let port = match scheme.nats() {
+        Some(port) => demand(loopback(port), "the NATS server").await?,
+        None => finder.keep(port).await?,
+    };
+    Ok(Server::Own { port, monitor: finder.keep(monitor).await? })
+}
+
+/// Where edges serve that have to move because the scheme changed, or whose free port was taken meanwhile.
+///
+/// # Errors
+/// When a port that an edge must have is taken.
+pub async fn place(scheme: Scheme, is_changed: bool, edges: &mut [Edge], finder: &mut Finder) -> Result<()> {
+    for at in 0..edges.len() {
+        let (before, rest) = edges.split_at_mut(at);
+        let edge = &mut rest[0];
+        let port = match (scheme.first_edge(), is_changed) {
+            (Some(_), true) => next(scheme, before, finder)?,
+            (Some(_), false) => edge.listen.port(),
+            (None, true) => finder.find()?,
+            (None, false) => finder.keep(Some(edge.listen.port())).await?,
+        };
+        edge.listen.set_port(port);
+        demand(edge.listen, &edge.process()).await?;
+    }
+    Ok(())
+}
+
+/// The port for an edge that comes after `edges`.
+///
+/// # Errors
+/// When there is none.
+pub fn next(scheme: Scheme, edges: &[Edge], finder: &mut Finder) -> Result<u16> {
+    let Some(first) = scheme.first_edge() else { return finder.find() };
+    let is_new = |port: &u16| edges.iter().all(|edge| edge.listen.port() != *port);
+    let port = (first..=u16::MAX).find(is_new);
+    port.ok_or_else(|| Failure::refused("no_port", "no port is left for another edge").into())
+}
+
+async fn demand(address: SocketAddr, who: &str) -> Result<u16> {
+    if becomes_free(address).await {
+        return Ok(address.port());
+    }
+    let detail = format!(
+        "{address} is taken, and {who} needs it; stop what runs there, move all ports with --port-base N, or take free \
+         ones with --port-base 0"
+    );
+    Err(Failure::refused("port_taken", detail).into())
+}
+
+async fn becomes_free(address: SocketAddr) -> bool {
+    let wait = async {
+        while !is_free(address) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(LINGER, wait).await.is_ok()
+}
+
+/// Loopback at that port.
+pub fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn is_free(address: SocketAddr) -> bool {
+    TcpListener::bind(address).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keywheel_domain::EdgeId;
+
+    fn edge(name: &str, port: u16) -> Edge {
+        Edge { id: EdgeId::parse(name).unwrap(), listen: loopback(port) }
+    }
+
+    #[test]
+    fn edges_follow_each_other() {
+        let mut finder = Finder::new(7);
+        let edges = [edge("e1", 8081), edge("e3", 8083)];
+        assert_eq!(next(Scheme::of(None), &[], &mut finder).unwrap(), 8081);
+        assert_eq!(next(Scheme::of(None), &edges, &mut finder).unwrap(), 8082);
+        assert_eq!(next(Scheme::of(Some(9000)), &edges, &mut finder).unwrap(), 9001);
+    }
+
+    #[test]
+    fn a_found_port_is_free_and_given_once() {
+        let taken = TcpListener::bind(loopback(0)).unwrap();
+        assert!(!is_free(taken.local_addr().unwrap()));
+        for chance in [0, 16_999, u128::MAX] {
+            let mut finder = Finder::new(chance);
+            let (one, other) = (finder.find().unwrap(), finder.find().unwrap());
+            assert!(one != other && FREE.contains(&one) && FREE.contains(&other));
+        }
+    }
+
+    #[tokio::test]
+    async fn free_ports_are_kept_and_demanded_ones_refused() {
+        let mut finder = Finder::new(u128::from(std::process::id()));
+        let first = server(Scheme::Free, None, &mut finder).await.unwrap();
+        let again = server(Scheme::Free, Some(&first), &mut Finder::new(3)).await.unwrap();
+        assert_eq!(again, first);
+
+        let taken = TcpListener::bind(loopback(0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let refused = server(Scheme::Moved(port), None, &mut finder).await.unwrap_err().to_string();
+        assert!(refused.contains(&port.to_string()) && refused.contains("--port-base"), "{refused}");
+    }
+}

@@ -1,0 +1,251 @@
+//! What a home remembers between two starts: where its server is, and which edges it runs.
+
+use crate::home::{Home, read_json, write_json};
+use anyhow::{Context as _, Result};
+use keywheel_domain::{EdgeId, Span};
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The lease of a fleet that is told none.
+pub const LEASE: Span = Span::secs(15);
+
+/// Where the bus is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Server {
+    /// Run by this stack, on loopback.
+    Own {
+        /// Where clients connect.
+        port: u16,
+        /// Where it tells about itself.
+        monitor: u16,
+    },
+    /// Run by somebody else.
+    Existing {
+        /// One or more URLs, separated by commas.
+        url: String,
+        /// Its monitoring URL, if that is known.
+        monitor: Option<String>,
+    },
+}
+
+impl Server {
+    /// Where clients connect.
+    pub fn url(&self) -> String {
+        match self {
+            Server::Own { port, monitor: _ } => format!("nats://127.0.0.1:{port}"),
+            Server::Existing { url, monitor: _ } => url.clone(),
+        }
+    }
+
+    /// Where it tells about itself over HTTP, if that is known.
+    pub fn monitor_url(&self) -> Option<String> {
+        match self {
+            Server::Own { port: _, monitor } => Some(format!("http://127.0.0.1:{monitor}")),
+            Server::Existing { url: _, monitor } => monitor.clone(),
+        }
+    }
+}
+
+/// What a second start continues with unless it is told otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where the bus is.
+    pub server: Server,
+    /// What `--port-base` said; none is the ports of the contract.
+    pub port_base: Option<u16>,
+    /// The lease of the whole fleet, such as `15s`.
+    pub lease: String,
+    /// Replicas of each service that has any.
+    pub instances: u32,
+}
+
+impl Settings {
+    /// What the home remembers; `None` before its first start.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn load(home: &Home) -> Result<Option<Settings>> {
+        read_json(&home.settings())
+    }
+
+    /// Remembers it.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn save(&self, home: &Home) -> Result<()> {
+        write_json(&home.settings(), self)
+    }
+}
+
+/// An edge of this home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Its name on the roster.
+    pub id: EdgeId,
+    /// Where it serves.
+    pub listen: SocketAddr,
+}
+
+impl Edge {
+    /// The name of its process, its role and its durable.
+    pub fn process(&self) -> String {
+        keywheel_wire::subject::edge_durable(&self.id)
+    }
+
+    /// Where to ask it from this machine.
+    pub fn url(&self) -> String {
+        let ip = match self.listen.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            ip => ip,
+        };
+        format!("http://{}", SocketAddr::new(ip, self.listen.port()))
+    }
+}
+
+/// The edges of this home, and which names were withdrawn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fleet {
+    /// In the order in which they were added.
+    pub edges: Vec<Edge>,
+    /// Not to be taken again by an edge that is named for the operator.
+    pub removed: Vec<EdgeId>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    edges: Vec<WrittenEdge>,
+    removed: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenEdge {
+    id: String,
+    listen: SocketAddr,
+}
+
+impl Fleet {
+    /// The home's list; empty before its first start.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn load(home: &Home) -> Result<Fleet> {
+        let Some(written) = read_json::<Written>(&home.edges())? else { return Ok(Fleet::default()) };
+        let parse = |id: &str| EdgeId::parse(id).with_context(|| home.edges().display().to_string());
+        let edge = |edge: WrittenEdge| Ok(Edge { id: parse(&edge.id)?, listen: edge.listen });
+        Ok(Fleet {
+            edges: written.edges.into_iter().map(edge).collect::<Result<_>>()?,
+            removed: written.removed.iter().map(|id| parse(id)).collect::<Result<_>>()?,
+        })
+    }
+
+    /// Writes the list.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn save(&self, home: &Home) -> Result<()> {
+        let edge = |edge: &Edge| WrittenEdge { id: edge.id.to_string(), listen: edge.listen };
+        let written = Written {
+            edges: self.edges.iter().map(edge).collect(),
+            removed: self.removed.iter().map(ToString::to_string).collect(),
+        };
+        write_json(&home.edges(), &written)
+    }
+
+    /// The edge of that name.
+    pub fn find(&self, id: &EdgeId) -> Option<&Edge> {
+        self.edges.iter().find(|edge| edge.id == *id)
+    }
+
+    /// An edge whose name differs from `id` but has the same inbox: the two could read each other's replies.
+    pub fn clashing(&self, id: &EdgeId) -> Option<&Edge> {
+        let inbox = |id: &EdgeId| keywheel_bus::connect::inbox_prefix(id.as_str());
+        self.edges.iter().find(|edge| edge.id != *id && inbox(&edge.id) == inbox(id))
+    }
+
+    /// Puts an edge on the list, in place of one of its name.
+    pub fn add(&mut self, edge: Edge) {
+        self.edges.retain(|other| other.id != edge.id);
+        self.removed.retain(|id| *id != edge.id);
+        self.edges.push(edge);
+    }
+
+    /// Takes an edge off the list and keeps its name from being given again.
+    pub fn remove(&mut self, id: &EdgeId) {
+        self.edges.retain(|edge| edge.id != *id);
+        self.removed.retain(|other| other != id);
+        self.removed.push(id.clone());
+    }
+
+    /// `e1`, `e2`, …: the first name that was never used here.
+    pub fn next_name(&self) -> EdgeId {
+        let names = (1_u32..).map(|n| EdgeId::parse(&format!("e{n}")).expect("such a name is valid"));
+        let is_new = |id: &EdgeId| self.find(id).is_none() && !self.removed.contains(id);
+        names.into_iter().find(is_new).expect("there are more names than edges")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> EdgeId {
+        EdgeId::parse(text).unwrap()
+    }
+
+    fn edge(name: &str, listen: &str) -> Edge {
+        Edge { id: id(name), listen: listen.parse().unwrap() }
+    }
+
+    #[test]
+    fn the_list_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        assert_eq!(Fleet::load(&home).unwrap(), Fleet::default());
+        let mut fleet = Fleet::default();
+        fleet.add(edge("e1", "127.0.0.1:8081"));
+        fleet.add(edge("paris", "0.0.0.0:8082"));
+        fleet.remove(&id("e1"));
+        fleet.save(&home).unwrap();
+        assert_eq!(Fleet::load(&home).unwrap(), fleet);
+        assert_eq!(fleet.next_name(), id("e2"));
+        assert_eq!(fleet.edges[0].url(), "http://127.0.0.1:8082");
+    }
+
+    #[test]
+    fn an_edge_that_comes_back_is_no_longer_removed() {
+        let mut fleet = Fleet::default();
+        fleet.remove(&id("e1"));
+        fleet.add(edge("e1", "127.0.0.1:1"));
+        fleet.add(edge("e1", "127.0.0.1:2"));
+        assert_eq!(fleet, Fleet { edges: vec![edge("e1", "127.0.0.1:2")], removed: Vec::new() });
+    }
+
+    #[test]
+    fn two_names_with_one_inbox_clash() {
+        let mut fleet = Fleet::default();
+        fleet.add(edge("a-b", "127.0.0.1:1"));
+        assert_eq!(fleet.clashing(&id("a_b")), Some(&edge("a-b", "127.0.0.1:1")));
+        assert_eq!((fleet.clashing(&id("a-b")), fleet.clashing(&id("a-c"))), (None, None));
+    }
+
+    #[test]
+    fn settings_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        assert_eq!(Settings::load(&home).unwrap(), None);
+        for server in [
+            Server::Own { port: 4222, monitor: 30000 },
+            Server::Existing { url: "nats://a:4222,nats://b:4222".to_owned(), monitor: None },
+        ] {
+            let settings =
+                Settings { server, port_base: Some(0), lease: LEASE.to_string(), instances: 2 };
+            settings.save(&home).unwrap();
+            assert_eq!(Settings::load(&home).unwrap(), Some(settings));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What is known of the edges in one round: coverage from the ledger, and last contacts from the bus,
+//! which are asked for only where coverage does not do, and always after it.
+
+use crate::ledger::Snapshot;
+use crate::quiet::{Silence, Witness};
+use keywheel_bus::{Bus, BusError};
+use keywheel_domain::{At, EdgeId, Span, State};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An edge's last contact.
+#[derive(Clone, Copy, Debug)]
+struct Contact {
+    at: At,
+    watermark: u64,
+    lease: Span,
+}
+
+/// The edges in one round.
+pub(crate) struct Witnesses<'a> {
+    bus: &'a Bus,
+    lease: Span,
+    snapshot: &'a Snapshot,
+    edges: Vec<Witness>,
+    contacts: BTreeMap<EdgeId, Contact>,
+    kept_since: Option<At>,
+}
+
+impl<'a> Witnesses<'a> {
+    /// The edges of `roster` as the snapshot has them.
+    pub fn new<'r>(
+        bus: &'a Bus,
+        lease: Span,
+        snapshot: &'a Snapshot,
+        roster: impl IntoIterator<Item = &'r EdgeId>,
+    ) -> Self {
+        let witness = |edge: &EdgeId| Witness {
+            edge: edge.clone(),
+            covered: snapshot.coverage.get(edge).and_then(|coverage| coverage.stretch()),
+            silence: None,
+        };
+        let edges = roster.into_iter().map(witness).collect();
+        Self { bus, lease, snapshot, edges, contacts: BTreeMap::new(), kept_since: None }
+    }
+
+    /// By their coverage alone.
+    pub fn covered(&self) -> &[Witness] {
+        &self.edges
+    }
+
+    /// With the silence of `blocking` about a keyring in `state`, whose tenant is in `tenant`.
+    pub async fn with_silence(
+        &mut self,
+        blocking: &BTreeSet<&EdgeId>,
+        state: &State,
+        tenant: &State,
+    ) -> Result<Vec<Witness>, BusError> {
+        let mut edges = self.edges.clone();
+        for witness in edges.iter_mut().filter(|witness| blocking.contains(&witness.edge)) {
+            let contact = self.contact(&witness.edge).await?;
+            let horizon = state.horizon_since(tenant, contact.watermark, contact.lease);
+            witness.silence = Some(Silence { contact: contact.at, horizon });
+        }
+        Ok(edges)
+    }
+
+    async fn contact(&mut self, edge: &EdgeId) -> Result<Contact, BusError> {
+        if let Some(contact) = self.contacts.get(edge) {
+            return Ok(*contact);
+        }
+        let mut contact = match self.bus.last_pulse(edge).await? {
+            Some(stored) => Contact {
+                at: stored.at,
+                watermark: stored.pulse.watermark,
+                lease: self.lease.max(Span(stored.pulse.lease_ms)),
+            },
+            None => Contact { at: self.kept_since().await?, watermark: 0, lease: self.lease },
+        };
+        // A report is a sign of life too. Pulses lie in memory, and the bus may have lost the newest.
+        let reported = self.snapshot.coverage.get(edge).map(|coverage| coverage.newest);
+        contact.at = contact.at.max(reported.unwrap_or_default());
+        self.contacts.insert(edge.clone(), contact);
+        Ok(contact)
+    }
+
+    async fn kept_since(&mut self) -> Result<At, BusError> {
+        if let Some(since) = self.kept_since {
+            return Ok(since);
+        }
+        let since = self.bus.pulses_kept_since().await?;
+        self.kept_since = Some(since);
+        Ok(since)
+    }
+}
