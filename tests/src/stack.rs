@@ -25,6 +25,40 @@ pub struct StackOptions {
     pub restart: bool,
 }
 
+impl StackOptions {
+    /// For a test: the binary that was built beside it, a short lease.
+    ///
+    /// # Errors
+    /// When the binary is not there.
+    pub fn for_test(home: &Path) -> anyhow::Result<StackOptions> {
+        Ok(StackOptions {
+            binary: binary()?,
+            home: home.to_owned(),
+            edges: 2,
+            lease: "2s",
+            replicas: 1,
+            restart: true,
+        })
+    }
+}
+
+/// The `keywheel` binary: `$KEYWHEEL_BIN`, or the one that was built in the folder above this test's own.
+///
+/// # Errors
+/// When there is none.
+#[allow(clippy::disallowed_methods, reason = "a test is configured by its environment alone")]
+pub fn binary() -> anyhow::Result<PathBuf> {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.parent()?.join("keywheel"));
+    let path = std::env::var_os("KEYWHEEL_BIN").map(PathBuf::from).or_else(beside);
+    path.filter(|path| path.is_file()).context("no keywheel binary: run `cargo build --workspace` first")
+}
+
+/// The nats-server to test with: `$KEYWHEEL_TEST_NATS`, where `tests/run.sh` puts it.
+#[allow(clippy::disallowed_methods, reason = "a test is configured by its environment alone")]
+pub fn nats_server() -> Option<PathBuf> {
+    std::env::var_os("KEYWHEEL_TEST_NATS").map(PathBuf::from)
+}
+
 /// What `up` writes once everything is ready.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Context {
@@ -78,6 +112,9 @@ impl Stack {
             .stdin(Stdio::null())
             .stdout(printed.try_clone()?)
             .stderr(printed);
+        if let Some(nats) = nats_server() {
+            command.arg("--nats-server").arg(nats);
+        }
         if !options.restart {
             command.arg("--no-restart");
         }

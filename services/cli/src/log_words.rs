@@ -25,7 +25,8 @@ pub(crate) fn line(recorded: &Recorded) -> String {
     )
 }
 
-fn fact_words(fact: &Fact) -> String {
+/// What happened, without when and by whom.
+pub(crate) fn fact_words(fact: &Fact) -> String {
     match fact {
         Fact::KeyIssued(issued) => issued_words(issued),
         Fact::KeyActivated(activated) => activated_words(activated),
@@ -65,7 +66,7 @@ fn activated_words(activated: &Activated) -> String {
         [] => String::new(),
         versions => format!("; supersedes {}", list(versions)),
     };
-    format!("{} activated: {}{supersedes}", activated.version, proof_words(activated))
+    format!("{} activated, {}{supersedes}", activated.version, proof_words(activated))
 }
 
 fn used_words(used: &Used) -> String {

@@ -13,6 +13,8 @@ pub(crate) struct Told {
     replay: Replay,
     /// Since when each version is in its state.
     pub since: BTreeMap<Version, At>,
+    /// The position of each version's `KeyIssued`.
+    pub issued: BTreeMap<Version, u64>,
 }
 
 impl Told {
@@ -28,7 +30,10 @@ impl Told {
         let before = words(self.state());
         let recorded = self.replay.take(message)?;
         let changed = words(self.state()).into_iter().filter(|entry| !before.contains(entry));
-        self.since.extend(changed.map(|(version, _)| (version, recorded.event.at)));
+        for (version, _) in changed {
+            self.since.insert(version, recorded.event.at);
+            self.issued.entry(version).or_insert(recorded.seq);
+        }
         Some(recorded)
     }
 }
@@ -67,6 +72,11 @@ impl Followed {
     /// The state so far.
     pub fn state(&self) -> &State {
         self.told.state()
+    }
+
+    /// The position at which a version was issued.
+    pub fn issued_at(&self, version: Version) -> Option<u64> {
+        self.told.issued.get(&version).copied()
     }
 
     /// The state so far, with times.

@@ -96,11 +96,8 @@ impl Edge {
 
     /// Where to ask it from this machine.
     pub fn url(&self) -> String {
-        let ip = match self.listen.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            ip => ip,
-        };
+        let ip = self.listen.ip();
+        let ip = if ip.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { ip };
         format!("http://{}", SocketAddr::new(ip, self.listen.port()))
     }
 }

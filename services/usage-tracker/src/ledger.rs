@@ -131,7 +131,7 @@ impl Ledger {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn fresh(&self, max: usize) -> rusqlite::Result<Vec<KeyringId>> {
+    pub fn fresh(&self, max: u32) -> rusqlite::Result<Vec<KeyringId>> {
         let mut select = self.connection.prepare_cached("SELECT tenant, client FROM fresh LIMIT ?1")?;
         let rows = select.query_map([max], |row| keyring(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?))?;
         rows.collect()

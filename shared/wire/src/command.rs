@@ -1,6 +1,7 @@
 //! What may be published as a command: JSON, every field checked, unknown ones refused by name.
 
 use crate::Malformed;
+use crate::document::Object;
 use crate::policy::WireChange;
 use crate::subject::Verb;
 use crate::text::{Hex32, Id, Length, Moment};
@@ -9,7 +10,7 @@ use keywheel_domain::event::{CommandId, RotationId};
 use keywheel_domain::key::SPEC_ENTRIES_MAX;
 use keywheel_domain::name::free_text;
 use keywheel_domain::policy::PolicyChange;
-use keywheel_domain::{Actor, At, Digest, EdgeId, Version};
+use keywheel_domain::{Actor, At, Digest, EdgeId, Span, Version};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,6 +18,9 @@ use std::collections::BTreeMap;
 
 /// Largest command that is read, in bytes.
 pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest duration that a command may name.
+pub const LENGTH_MAX: Span = Span::days(36_500);
 
 /// A readable command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,15 +129,24 @@ pub fn read(verb: Verb, payload: &[u8]) -> Result<Request, Box<BadCommand>> {
             Malformed::new("", format!("a command has at most {COMMAND_BYTES_MAX} bytes")),
         ));
     }
-    let value: Value = serde_json::from_slice(payload)
-        .map_err(|error| bad(None, Malformed::new("", format!("a command is one JSON object: {error}"))))?;
+    let Object { value, twice } = Object::read(payload).map_err(|error| bad(None, error))?;
+    if twice.as_deref() == Some("id") {
+        return Err(bad(None, stands_twice("id")));
+    }
     let id = read_id(&value).map_err(|error| bad(None, error))?;
-    read_fields(verb, id, value).map_err(|error| bad(Some(id), error))
+    match twice {
+        Some(field) => Err(bad(Some(id), stands_twice(&field))),
+        None => read_fields(verb, id, value).map_err(|error| bad(Some(id), error)),
+    }
+}
+
+fn stands_twice(field: &str) -> Malformed {
+    Malformed::new(field, format!("`{field}` stands twice"))
 }
 
 fn read_id(value: &Value) -> Result<CommandId, Malformed> {
-    let text = value.get("id").and_then(Value::as_str);
-    let text = text.ok_or_else(|| Malformed::new("id", "missing field `id`: choose a UUID"))?;
+    let id = value.get("id").ok_or_else(|| Malformed::new("id", "missing field `id`: choose a UUID"))?;
+    let text = id.as_str().ok_or_else(|| Malformed::new("id", "`id` must be a UUID"))?;
     crate::text::parse_id("id", text).map(CommandId)
 }
 
@@ -188,7 +201,7 @@ document!(WireRotate {
     meta: Option<BTreeMap<String, String>>,
     #[serde(default)]
     supersedes: Vec<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::document::object")]
     policy: WireChange,
 });
 document!(WireActivate { version: u32, #[serde(default)] reason: Option<String> });
@@ -201,7 +214,10 @@ document!(WireRollback {
     #[serde(default)]
     revoke_new: bool,
 });
-document!(WirePolicy { policy: WireChange });
+document!(WirePolicy {
+    #[serde(deserialize_with = "crate::document::object")]
+    policy: WireChange,
+});
 document!(WireImport {
     digest: Hex32,
     label: Option<String>,
@@ -326,6 +342,7 @@ fn spec(
     if expires_in.is_some_and(|length| length.0.0 == 0) {
         return Err(Malformed::new("expires_in", "a key that expires at once is no use"));
     }
+    expires_in.map_or(Ok(()), |length| check_length("expires_in", length))?;
     Ok(SpecAsked { scopes, cidrs, expires_in: expires_in.map(|length| length.0), meta })
 }
 
@@ -341,6 +358,17 @@ fn check_scope(field: &str, scope: &str) -> Result<(), Malformed> {
 fn check_cidr(field: &str, cidr: &str) -> Result<(), Malformed> {
     let readable = cidr.parse::<ipnet::IpNet>().is_ok() || cidr.parse::<std::net::IpAddr>().is_ok();
     if readable { Ok(()) } else { Err(Malformed::new(field, "write an address range as 10.0.0.0/8")) }
+}
+
+/// Checks a length of time: longer ones lead to instants that cannot be written.
+///
+/// # Errors
+/// Names `field`.
+pub fn check_length(field: &str, length: Length) -> Result<(), Malformed> {
+    if length.0 > LENGTH_MAX {
+        return Err(Malformed::new(field, format!("at most {LENGTH_MAX} (100 years)")));
+    }
+    Ok(())
 }
 
 fn check_optional_recipient(recipient: Option<&str>) -> Result<(), Malformed> {

@@ -15,6 +15,7 @@ pub mod body;
 pub mod chain;
 pub mod command;
 pub mod delivery;
+mod document;
 pub mod event;
 mod malformed;
 pub mod notice;

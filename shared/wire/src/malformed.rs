@@ -24,6 +24,12 @@ impl Malformed {
         Self { field: format!("{outer}.{}", self.field), ..self }
     }
 
+    /// Whether the detail alone says which field is meant: `id` is not named by "invalid".
+    fn names_its_field(&self) -> bool {
+        let leads = self.detail.strip_prefix(&self.field).is_some_and(|rest| rest.starts_with(' '));
+        leads || self.detail.contains(&format!("`{}`", self.field))
+    }
+
     pub(crate) fn from_json(error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
         let inner = error.inner().to_string();
         let named = ["missing field `", "unknown field `"].iter().find_map(|lead| {
@@ -41,9 +47,10 @@ impl Malformed {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.field.as_str(), self.detail.contains(&self.field)) {
-            ("", _) | (_, true) => f.write_str(&self.detail),
-            (field, false) => write!(f, "{field}: {}", self.detail),
+        if self.field.is_empty() || self.names_its_field() {
+            f.write_str(&self.detail)
+        } else {
+            write!(f, "{}: {}", self.field, self.detail)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Policies in commands (a change) and in events (the whole).
 
 use crate::Malformed;
+use crate::command::{check_length, check_recipient};
 use crate::text::Length;
 use keywheel_domain::policy::{Change, Class, OnOverlapMax, Policy, PolicyChange, PolicyPatch};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -174,7 +175,19 @@ impl WireChange {
     /// Names the field.
     pub fn read(self) -> Result<PolicyChange, Malformed> {
         if let Some(Some(recipient)) = &self.recipient {
-            crate::command::check_recipient("policy.recipient", recipient)?;
+            check_recipient("policy.recipient", recipient)?;
+        }
+        let lengths = [
+            ("policy.overlap_min", self.overlap_min),
+            ("policy.overlap_max", self.overlap_max),
+            ("policy.quiet", self.quiet),
+            ("policy.stale_max", self.stale_max),
+            ("policy.every", self.every),
+            ("policy.jitter", self.jitter),
+            ("policy.delivery_kept", self.delivery_kept),
+        ];
+        for (field, length) in lengths {
+            length.flatten().map_or(Ok(()), |length| check_length(field, length))?;
         }
         Ok(PolicyChange {
             overlap_min: change(self.overlap_min, |l| l.0),

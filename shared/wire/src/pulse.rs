@@ -40,6 +40,5 @@ pub fn read(payload: &[u8]) -> Result<Pulse, Malformed> {
     if payload.len() > PULSE_BYTES_MAX {
         return Err(Malformed::new("", format!("a pulse has at most {PULSE_BYTES_MAX} bytes")));
     }
-    let mut reader = serde_json::Deserializer::from_slice(payload);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| Malformed::from_json(&error))
+    crate::document::read(payload)
 }

@@ -23,10 +23,14 @@ pub struct Id(pub u128);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hex32(pub [u8; 32]);
 
-/// Writes an instant as RFC 3339 with milliseconds.
+/// The last instant that RFC 3339 can write: 9999-12-31T23:59:59.999Z.
+pub const LAST_MOMENT: At = At(253_402_300_799_999);
+
+/// Writes an instant as RFC 3339 with milliseconds. One after [`LAST_MOMENT`] is written as that, so
+/// that what was written can always be read.
 pub fn moment(at: At) -> String {
-    let time = i64::try_from(at.0).ok().and_then(DateTime::<Utc>::from_timestamp_millis);
-    time.unwrap_or(DateTime::<Utc>::MAX_UTC).to_rfc3339_opts(SecondsFormat::Millis, true)
+    let time = i64::try_from(at.min(LAST_MOMENT).0).ok().and_then(DateTime::<Utc>::from_timestamp_millis);
+    time.unwrap_or_default().to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Reads an RFC 3339 instant.

@@ -71,9 +71,7 @@ pub fn read(edge: &EdgeId, payload: &[u8]) -> Result<Report, Malformed> {
     if payload.len() > REPORT_BYTES_MAX {
         return Err(Malformed::new("", format!("a report has at most {REPORT_BYTES_MAX} bytes")));
     }
-    let mut reader = serde_json::Deserializer::from_slice(payload);
-    let report: Report =
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| Malformed::from_json(&error))?;
+    let report: Report = crate::document::read(payload)?;
     if report.edge != edge.as_str() {
         return Err(Malformed::new("edge", format!("speaks for `{}`, came from `{edge}`", report.edge)));
     }

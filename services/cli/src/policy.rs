@@ -1,0 +1,182 @@
+//! `keywheel policy`: what holds for a keyring or a tenant, where it comes from, and how to change it.
+
+use crate::arguments;
+use crate::failure::Failure;
+use crate::policy_fields::{FIELDS, PolicyOptions};
+use crate::receipt_words::{addressed, show_unchanged};
+use crate::replay::Followed;
+use crate::screen::{Mood, Shown};
+use crate::session::{Session, event_of};
+use clap::{Args, Subcommand};
+use keywheel_domain::{Address, Policy as Resolved, PolicyPatch};
+use keywheel_runtime::exit;
+use keywheel_wire::policy::{WirePatch, whole};
+use keywheel_wire::subject::Verb;
+use serde_json::{Map, Value, json};
+
+/// The commands of `policy`.
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Show what holds, and whether it comes from the keyring, its tenant or the default
+    #[command(after_help = "Example:\n  keywheel policy get acme/checkout")]
+    Get(Get),
+    /// Change what a keyring or a tenant sets
+    #[command(after_help = "Examples:
+  keywheel policy set acme --overlap-min 24h --quiet 1h --every 30d
+  keywheel policy set acme/checkout --class strict --clear quiet")]
+    Set(Set),
+}
+
+/// The options of `policy get`.
+#[derive(Args, Debug)]
+pub struct Get {
+    /// Whose: tenant or tenant/client
+    #[arg(value_name = "T[/C]", value_parser = arguments::tenant_or_keyring)]
+    address: Address,
+}
+
+/// The options of `policy set`.
+#[derive(Args, Debug)]
+pub struct Set {
+    /// Whose: tenant or tenant/client
+    #[arg(value_name = "T[/C]", value_parser = arguments::tenant_or_keyring)]
+    address: Address,
+    #[command(flatten)]
+    change: PolicyOptions,
+}
+
+impl Policy {
+    /// Shows or changes a policy.
+    pub async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+        match self {
+            Policy::Get(get) => get.run(session).await,
+            Policy::Set(set) => set.run(session).await,
+        }
+    }
+}
+
+impl Get {
+    async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+        let layers = layers(session, &self.address).await?;
+        let fields = resolve(&layers);
+        let (mut values, mut sources) = (Map::new(), Map::new());
+        for field in &fields {
+            values.insert(field.name.to_owned(), field.value.clone());
+            sources.insert(field.name.to_owned(), json!(field.source));
+        }
+        let mut document = addressed(&self.address);
+        document["policy"] = Value::Object(values);
+        document["from"] = Value::Object(sources);
+        let table = session.screen.table(&["field", "value", "from"], fields.iter().map(row).collect());
+        session.screen.show(&document, &table)?;
+        Ok(exit::DONE)
+    }
+}
+
+impl Set {
+    async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+        let change = self.change.fields();
+        if change.is_empty() {
+            return Err(Failure::usage("say what to change, such as --quiet 1h or --clear quiet"));
+        }
+        let document = session.document().with("policy", Some(Value::Object(change)));
+        let outcome = session.decide(&self.address, Verb::Policy, document, session.deadline()).await?;
+        let Some(event) = event_of(&outcome)? else {
+            return show_unchanged(session, &self.address, "the policy was so already");
+        };
+        let mut document = addressed(&self.address);
+        document["outcome"] = json!("accepted");
+        document["command_id"] = json!(outcome.command_id);
+        document["event"] = json!(event);
+        let text = format!("{}: the policy holds from position {} on", self.address, event.seq);
+        session.screen.show(&document, &text)?;
+        Ok(exit::DONE)
+    }
+}
+
+/// The patches that lie over the default, the outermost last.
+async fn layers(
+    session: &Session<'_>,
+    address: &Address,
+) -> Result<Vec<(&'static str, PolicyPatch)>, Failure> {
+    let mut layers = Vec::new();
+    if let Some(tenant) = address.tenant() {
+        let of_tenant = Followed::read(&session.bus, Address::Tenant(tenant.clone())).await?;
+        layers.push(("tenant", of_tenant.state().policy.clone()));
+    }
+    if address.keyring().is_some() {
+        let own = Followed::read(&session.bus, address.clone()).await?;
+        layers.push(("keyring", own.state().policy.clone()));
+    }
+    Ok(layers)
+}
+
+/// A field with where its value comes from.
+#[derive(Debug, PartialEq)]
+struct Field {
+    name: &'static str,
+    value: Value,
+    source: &'static str,
+}
+
+fn resolve(layers: &[(&'static str, PolicyPatch)]) -> Vec<Field> {
+    let policy = layers.iter().fold(Resolved::default(), |policy, (_, patch)| policy.overlaid(patch));
+    let values = as_object(&whole(&policy));
+    let set: Vec<(&'static str, Map<String, Value>)> =
+        layers.iter().map(|(source, patch)| (*source, as_object(&WirePatch::from(patch)))).collect();
+    let field = |name: &'static str| {
+        let source = set.iter().rev().find(|(_, fields)| fields.contains_key(name));
+        Field {
+            name,
+            value: values.get(name).cloned().unwrap_or(Value::Null),
+            source: source.map_or("default", |(source, _)| source),
+        }
+    };
+    FIELDS.into_iter().map(field).collect()
+}
+
+fn as_object(patch: &WirePatch) -> Map<String, Value> {
+    match serde_json::to_value(patch) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => Map::new(),
+    }
+}
+
+fn row(field: &Field) -> Vec<Shown> {
+    let value = match &field.value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mood = if field.source == "default" { Mood::Past } else { Mood::Plain };
+    vec![Shown::plain(field.name), Shown::plain(value), Shown::with(field.source, mood)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keywheel_domain::Span;
+    use keywheel_domain::policy::Class;
+
+    #[test]
+    fn each_value_says_where_it_comes_from() {
+        let tenant = PolicyPatch {
+            quiet: Some(Span::hours(2)),
+            every: Some(Some(Span::days(30))),
+            ..PolicyPatch::NONE
+        };
+        let keyring =
+            PolicyPatch { quiet: Some(Span(60_000)), class: Some(Class::Strict), ..PolicyPatch::NONE };
+        let fields = resolve(&[("tenant", tenant), ("keyring", keyring)]);
+        let of = |name: &str| {
+            let field = fields.iter().find(|field| field.name == name).unwrap();
+            (field.value.clone(), field.source)
+        };
+        assert_eq!(of("quiet"), (json!("1m"), "keyring"));
+        assert_eq!(of("class"), (json!("strict"), "keyring"));
+        assert_eq!(of("every"), (json!("30d"), "tenant"));
+        assert_eq!(of("max_active"), (json!(5), "default"));
+        assert_eq!(of("recipient"), (Value::Null, "default"));
+        assert_eq!(fields.len(), FIELDS.len());
+    }
+}

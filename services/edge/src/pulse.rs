@@ -1,0 +1,108 @@
+//! The handshake with the log: a numbered pulse is stored, then the head is read. Only the two in this
+//! order, timed from before them, prove that nothing up to that head was missed (SAFETY 1).
+
+use crate::metrics::{Metrics, Sent};
+use crate::table::{Doubt, Status, Table};
+use keywheel_bus::{Bus, BusError};
+use keywheel_domain::{At, EdgeId};
+use keywheel_runtime::Shutdown;
+use keywheel_wire::pulse::Pulse;
+use keywheel_wire::text::{Hex32, Id, Moment};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long advances gather before a pulse tells them.
+const COALESCE: Duration = Duration::from_millis(25);
+/// A handshake that takes longer is given up: the next one proves more.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// How soon to look again whether the bus is back.
+const AWAY: Duration = Duration::from_millis(100);
+
+/// What pulses say of the process.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The edge's name on the roster.
+    pub edge: EdgeId,
+    /// One run of its process.
+    pub boot: Id,
+    /// Its program version.
+    pub version: &'static str,
+}
+
+/// Pulses every `every` and soon after each advance, one after the other, until `stop`.
+pub async fn run(
+    bus: Bus,
+    table: Arc<Table>,
+    metrics: Arc<Metrics>,
+    origin: Origin,
+    every: Duration,
+    stop: Shutdown,
+) {
+    let mut pulses = Pulses { bus, table, metrics, origin, number: 0 };
+    let mut visible = pulses.table.visible();
+    loop {
+        visible.mark_unchanged();
+        let wait = if pulses.bus.is_connected() { pulses.one().await } else { AWAY.min(every) };
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(wait.min(every)) => {}
+            _ = visible.changed() => tokio::time::sleep(COALESCE).await,
+        }
+    }
+}
+
+struct Pulses {
+    bus: Bus,
+    table: Arc<Table>,
+    metrics: Arc<Metrics>,
+    origin: Origin,
+    number: u64,
+}
+
+impl Pulses {
+    /// One handshake; says how soon the next is wanted at the latest.
+    async fn one(&mut self) -> Duration {
+        self.number += 1;
+        match tokio::time::timeout(HANDSHAKE_MAX, self.handshake()).await {
+            Ok(Ok(Ok(()))) => {
+                self.metrics.pulse(Sent::Acknowledged);
+                return Duration::MAX;
+            }
+            Ok(Ok(Err(Doubt::Unconfirmed))) => {
+                self.metrics.pulse(Sent::Acknowledged);
+                return AWAY;
+            }
+            Ok(Ok(Err(Doubt::OtherLog))) => {
+                tracing::error!("the head that was read is not that of the log that was applied");
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+            Err(_) => tracing::debug!("a handshake took too long"),
+        }
+        self.metrics.pulse(Sent::Unclear);
+        Duration::MAX
+    }
+
+    async fn handshake(&self) -> Result<Result<(), Doubt>, BusError> {
+        let began = self.table.instant();
+        let status = self.table.status();
+        let visible = status.head.watermark;
+        self.bus.put_pulse(&self.origin.edge, &self.pulse(&status, At(began.wall_ms))).await?;
+        let head = self.bus.head().await?;
+        Ok(self.table.prove(began, visible, head))
+    }
+
+    fn pulse(&self, status: &Status, clock: At) -> Pulse {
+        Pulse {
+            id: self.origin.edge.to_string(),
+            boot: self.origin.boot,
+            number: self.number,
+            watermark: status.head.watermark,
+            chain: Hex32(status.head.chain.0),
+            digest: Hex32(status.head.digest),
+            clock: Moment(clock),
+            keys: status.keys as u64,
+            version: self.origin.version.to_owned(),
+            lease_ms: status.length.0,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The configuration files of the stack's own processes.
+
+use crate::home::{Home, write_private};
+use crate::settings::{Edge, Settings};
+use anyhow::{Context as _, Result};
+use keywheel_wire::subject::Service;
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(Serialize)]
+struct ServiceFile {
+    instance: u32,
+    data_dir: PathBuf,
+    lease: String,
+    bus: BusTable,
+}
+
+#[derive(Serialize)]
+struct EdgeFile {
+    id: String,
+    data_dir: PathBuf,
+    lease: String,
+    bus: BusTable,
+    http: HttpTable,
+}
+
+#[derive(Serialize)]
+struct BusTable {
+    url: String,
+    credentials: PathBuf,
+}
+
+#[derive(Serialize)]
+struct HttpTable {
+    listen: SocketAddr,
+}
+
+/// The name of a service's process: its own for the first replica, numbered after that.
+pub fn process_name(service: Service, instance: u32) -> String {
+    match instance {
+        1 => service.name().to_owned(),
+        _ => service.log_durable(instance),
+    }
+}
+
+/// Writes the configuration of one replica of a service.
+///
+/// # Errors
+/// When the system refuses.
+pub fn write_service(home: &Home, settings: &Settings, service: Service, instance: u32) -> Result<()> {
+    let process = process_name(service, instance);
+    let file = ServiceFile {
+        instance,
+        data_dir: home.data(&process),
+        lease: settings.lease.clone(),
+        bus: bus(home, settings, service.name()),
+    };
+    write(home, &process, &file)
+}
+
+/// Writes an edge's configuration.
+///
+/// # Errors
+/// When the system refuses.
+pub fn write_edge(home: &Home, settings: &Settings, edge: &Edge) -> Result<()> {
+    let process = edge.process();
+    let file = EdgeFile {
+        id: edge.id.to_string(),
+        data_dir: home.data(&process),
+        lease: settings.lease.clone(),
+        bus: bus(home, settings, &process),
+        http: HttpTable { listen: edge.listen },
+    };
+    write(home, &process, &file)
+}
+
+fn bus(home: &Home, settings: &Settings, role: &str) -> BusTable {
+    BusTable { url: settings.server.url(), credentials: home.credential(role) }
+}
+
+fn write(home: &Home, process: &str, file: &impl Serialize) -> Result<()> {
+    let text = toml::to_string(file).context("cannot write a configuration as TOML")?;
+    let head = "# Written by the local stack at each start; changes made here are lost then.\n";
+    write_private(&home.config(process), format!("{head}{text}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Server;
+    use expect_test::expect;
+    use keywheel_domain::EdgeId;
+
+    fn written(process: &str, home: &Home) -> String {
+        let text = std::fs::read_to_string(home.config(process)).unwrap();
+        text.replace(&home.root().display().to_string(), "HOME")
+    }
+
+    #[test]
+    fn each_process_is_told_what_it_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        home.create().unwrap();
+        let server = Server::Own { port: 4222, monitor: 8222 };
+        let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 2 };
+        write_service(&home, &settings, Service::Issuer, 2).unwrap();
+        expect![[r#"
+            # Written by the local stack at each start; changes made here are lost then.
+            instance = 2
+            data_dir = "HOME/data/issuer-2"
+            lease = "15s"
+
+            [bus]
+            url = "nats://127.0.0.1:4222"
+            credentials = "HOME/credentials/issuer.nk"
+        "#]]
+        .assert_eq(&written("issuer-2", &home));
+
+        let id = EdgeId::parse("e1").unwrap();
+        let edge = Edge { id, listen: crate::ports::loopback(8081) };
+        write_edge(&home, &settings, &edge).unwrap();
+        expect![[r#"
+            # Written by the local stack at each start; changes made here are lost then.
+            id = "e1"
+            data_dir = "HOME/data/edge-e1"
+            lease = "15s"
+
+            [bus]
+            url = "nats://127.0.0.1:4222"
+            credentials = "HOME/credentials/edge-e1.nk"
+
+            [http]
+            listen = "127.0.0.1:8081"
+        "#]]
+        .assert_eq(&written("edge-e1", &home));
+    }
+}

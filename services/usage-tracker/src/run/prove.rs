@@ -1,0 +1,137 @@
+//! Quiet proofs, for the versions to whose retirement nothing else is missing.
+
+use super::record::as_use;
+use super::{Failure, Tracker};
+use crate::ledger::Snapshot;
+use crate::quiet::{Asked, Blocked, prove};
+use crate::witness::Witnesses;
+use keywheel_bus::BusError;
+use keywheel_domain::event::{QuietProof, Use};
+use keywheel_domain::key::Seen;
+use keywheel_domain::{Address, At, EdgeId, KeyringId, Span, State, Version, wants_quiet_proof};
+use keywheel_runtime::clock;
+use keywheel_wire::text;
+use std::collections::BTreeSet;
+
+/// Most keyrings that are looked at in one round.
+const LOOKS_MAX: usize = 256;
+/// How soon a keyring that was not proved quiet is looked at again.
+const AGAIN: Span = Span::secs(1);
+
+/// What one look needs of the fold.
+struct Looked {
+    address: Address,
+    state: State,
+    tenant: State,
+}
+
+impl Tracker<'_> {
+    /// Looks at the keyrings that are due. The order is the proof's own: coverage and uses in one reading,
+    /// then the log up to its head, so that no edge and no policy of that time is missing, then pulses.
+    pub(super) async fn prove(&mut self) -> Result<(), Failure> {
+        let now = self.gate.now();
+        let due = self.agenda.lock().due(now, LOOKS_MAX);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.ledger.lock().snapshot(&due)?;
+        self.catch_up().await?;
+        let Some(roster) = self.roster()? else {
+            self.postpone(&due, now);
+            return Ok(());
+        };
+        let mut witnesses = Witnesses::new(self.bus, self.lease, &snapshot, &roster);
+        for keyring in &due {
+            match self.look(keyring, &snapshot, &mut witnesses, now).await {
+                Ok(()) => {}
+                Err(Failure::Bus(error @ (BusError::Malformed(_) | BusError::Frozen(_)))) => {
+                    tracing::warn!(%keyring, %error, "cannot tell whether it is quiet");
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    /// The edges that count; none while it is not certain which do.
+    fn roster(&mut self) -> Result<Option<BTreeSet<EdgeId>>, Failure> {
+        let fold = self.gate.fold().lock();
+        let open: Vec<u64> = fold.pending()?.into_iter().map(|(seq, _)| seq).collect();
+        for seq in self.removals.notice(&open, clock::boot_ms()) {
+            fold.settle(seq)?;
+        }
+        let installation = fold.load(&Address::Installation, None)?;
+        let is_certain = installation.frozen.is_none() && !self.removals.is_holding();
+        Ok(is_certain.then(|| installation.state.edges.into_keys().collect()))
+    }
+
+    fn postpone(&self, keyrings: &[KeyringId], now: At) {
+        let mut agenda = self.agenda.lock();
+        for keyring in keyrings {
+            agenda.look(keyring, Some(now.after(AGAIN)));
+        }
+    }
+
+    async fn look(
+        &self,
+        keyring: &KeyringId,
+        snapshot: &Snapshot,
+        witnesses: &mut Witnesses<'_>,
+        now: At,
+    ) -> Result<(), Failure> {
+        // Set before anything is appended: what is appended sets it anew.
+        self.postpone(std::slice::from_ref(keyring), now);
+        let Some(looked) = self.load(keyring)? else { return Ok(()) };
+        let mut next = crate::agenda::next_look(&looked.state, now).filter(|at| *at > now);
+        let wanted = wants_quiet_proof(&looked.state, now);
+        for (version, quiet) in &wanted {
+            let used = snapshot.uses.get(keyring).and_then(|uses| uses.get(version)).copied();
+            match witness(&looked, *version, *quiet, used, witnesses, now).await? {
+                Ok(proof) => {
+                    let what = format!("quiet {}", text::moment(proof.complete_through));
+                    let seen = Use { quiet: Some(proof), ..as_use(used) };
+                    self.say(&looked.address, *version, &what, seen).await?;
+                    return Ok(());
+                }
+                Err(blocked) => {
+                    tracing::debug!(%keyring, %version, ?blocked, "no quiet proof yet");
+                    let again = now.after(AGAIN).max(blocked.used.map_or(now, |last| last.after(*quiet)));
+                    next = Some(next.map_or(again, |next| next.min(again)));
+                }
+            }
+        }
+        self.agenda.lock().look(keyring, next);
+        Ok(())
+    }
+
+    /// The keyring and its tenant; none while either cannot be understood.
+    fn load(&self, keyring: &KeyringId) -> Result<Option<Looked>, Failure> {
+        let fold = self.gate.fold().lock();
+        let address = Address::Keyring(keyring.clone());
+        let own = fold.load(&address, None)?;
+        let tenant = fold.load(&Address::Tenant(keyring.tenant.clone()), None)?;
+        let is_certain = own.frozen.is_none() && tenant.frozen.is_none();
+        Ok(is_certain.then_some(Looked { address, state: own.state, tenant: tenant.state }))
+    }
+}
+
+/// Tries by coverage alone; where edges block, by their silence as well.
+async fn witness(
+    looked: &Looked,
+    version: Version,
+    quiet: Span,
+    used: Option<Seen>,
+    witnesses: &mut Witnesses<'_>,
+    now: At,
+) -> Result<Result<QuietProof, Blocked>, BusError> {
+    let logged = looked.state.keys.get(&version).and_then(|key| key.seen);
+    let last_use = used.map(|seen| seen.last).max(logged.map(|seen| seen.last));
+    let asked = Asked { quiet, last_use, now, edges: witnesses.covered() };
+    let blocked = match prove(&asked) {
+        Err(blocked) if blocked.used.is_none() && !blocked.edges.is_empty() => blocked,
+        settled => return Ok(settled),
+    };
+    let blocking: BTreeSet<&EdgeId> = blocked.edges.iter().map(|(edge, _)| edge).collect();
+    let edges = witnesses.with_silence(&blocking, &looked.state, &looked.tenant).await?;
+    Ok(prove(&Asked { edges: &edges, ..asked }))
+}

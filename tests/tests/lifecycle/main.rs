@@ -1,0 +1,11 @@
+//! Whole stacks of real processes on a real nats-server: a key's life, services killed in mid-rotation,
+//! edges cut off, silent and late, several of each service.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod commands;
+mod cut_off;
+mod kills;
+mod process;
+mod replicas;
+mod rotation;
+mod scene;

@@ -1,0 +1,96 @@
+//! Processes: nothing is left behind, a second start continues, bad settings end with 64.
+
+use crate::scene::{Scene, keyring};
+use keywheel_tests::stack::binary;
+use keywheel_tests::{Operator, Stack, StackOptions};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+fn is_alive(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).map(str::to_owned);
+    kill(pid, None).is_ok() && state.as_deref() != Some("Z")
+}
+
+fn await_gone(pids: &[(&str, Pid)]) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Some((name, pid)) = pids.iter().find(|(_, pid)| is_alive(*pid)) {
+        assert!(Instant::now() < deadline, "{name} ({pid}) outlived the stack");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+const NAMES: [&str; 7] =
+    ["nats-server", "issuer", "propagator", "usage-tracker", "retirer", "edge-1", "edge-2"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_killed_hard_leaves_nothing_running_and_continues_where_it_was() {
+    let folder = TempDir::new().unwrap();
+    let options = StackOptions::for_test(&folder.path().join("home")).unwrap();
+    let stack = tokio::task::block_in_place(|| Stack::start(&options)).unwrap();
+    let operator = Operator::connect(&stack.context).await.unwrap();
+    let ring = keyring("kept");
+    let (_, key) = operator.issue(&ring).await.unwrap();
+    let pids: Vec<_> = NAMES.iter().map(|name| (*name, stack.pid(name).unwrap())).collect();
+    kill(Pid::from_raw(i32::try_from(stack.id()).unwrap()), Signal::SIGKILL).unwrap();
+    await_gone(&pids);
+    drop(stack);
+
+    let again = tokio::task::block_in_place(|| Stack::start(&options)).unwrap();
+    let http = reqwest::Client::new();
+    for edge in &again.context.edges {
+        let answer = keywheel_tests::traffic::ask(&http, &edge.http, key.expose(), true).await.unwrap();
+        assert!(answer.valid, "{answer:?}");
+    }
+    let pids: Vec<_> = NAMES.iter().map(|name| (*name, again.pid(name).unwrap())).collect();
+    tokio::task::block_in_place(|| again.stop()).unwrap();
+    await_gone(&pids);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_restarted_without_the_bus_serves_what_it_knows() {
+    let scene = Scene::with(|options| options.restart = false).await;
+    let (_, key) = scene.operator.issue(&keyring("alone")).await.unwrap();
+    let edge = scene.stack.edge("edge-1").unwrap().to_owned();
+    assert!(scene.ask(&edge, &key).await.valid);
+    scene.stack.signal("nats-server", Signal::SIGKILL).unwrap();
+    scene.stack.signal("edge-1", Signal::SIGKILL).unwrap();
+    let config = scene.stack.home().join("config/edge-1.toml");
+    let mut child = Command::new(binary().unwrap()).args(["run", "edge", "--config"]).arg(config).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let answer = loop {
+        match keywheel_tests::traffic::ask(&scene.http, &edge, key.expose(), true).await {
+            Ok(answer) => break answer,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(answer.valid, "{answer:?}");
+}
+
+#[test]
+fn bad_settings_end_with_64_and_name_the_field() {
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("edge.toml");
+    for (text, field) in [
+        ("id = \"a\"\n", "data_dir"),
+        ("id = \"a\"\ndata_dir = \".\"\nlease = \"soon\"\n[bus]\nurl = \"x\"\ncredentials = \"y\"\n", "lease"),
+        ("id = \"a\"\ndata_dir = \".\"\ncolour = 1\n[bus]\nurl = \"x\"\ncredentials = \"y\"\n", "colour"),
+        ("id = \"A B\"\ndata_dir = \".\"\n[bus]\nurl = \"x\"\ncredentials = \"y\"\n", "id"),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        let ended = Command::new(binary().unwrap())
+            .args(["run", "edge", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(64), "{said}");
+        assert!(said.contains(field), "does not name {field}: {said}");
+    }
+}
