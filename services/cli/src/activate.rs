@@ -30,7 +30,7 @@ pub struct Activate {
 
 impl Activate {
     /// Passes the barrier; its secret is released at once.
-    pub async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+    pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let address = Address::Keyring(self.keyring.clone());
         let document =
             session.document().with("version", Some(self.version.0)).with("reason", Some(&self.reason));

@@ -54,7 +54,11 @@ pub(crate) fn tenant_or_keyring(text: &str) -> Result<Address, InvalidText> {
 /// `3` or `v3`.
 pub(crate) fn version(text: &str) -> Result<Version, String> {
     let number = text.strip_prefix('v').unwrap_or(text).parse::<u32>();
-    number.ok().filter(|n| *n > 0).map(Version).ok_or_else(|| format!("`{text}` is no version; write 1, 2, …"))
+    number
+        .ok()
+        .filter(|n| *n > 0)
+        .map(Version)
+        .ok_or_else(|| format!("`{text}` is no version; write 1, 2, …"))
 }
 
 /// RFC 3339.

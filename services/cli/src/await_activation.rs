@@ -43,7 +43,8 @@ pub(crate) async fn activation(
         let found = log.advance(&session.bus).await?.into_iter().find_map(|event| proof(event, version));
         if let Some((at, seq, activated)) = found {
             let key = log.state().keys.get(&version).cloned();
-            let key = key.ok_or_else(|| Failure::refused("unknown_version", "it is activated, yet unknown"))?;
+            let key =
+                key.ok_or_else(|| Failure::refused("unknown_version", "it is activated, yet unknown"))?;
             return Ok(Activation { at, seq, activated, key });
         }
         if let Some(failure) = ended(log.state(), version) {
@@ -181,7 +182,8 @@ mod tests {
     fn a_timeout_says_what_it_waited_for_and_how_to_go_on() {
         let keyring = KeyringId::parse("acme/app").unwrap();
         let deadline = Deadline::within(Span::secs(60));
-        let failure = unfinished(&keyring, Version(2), deadline, "1 of 2 edges applied position 41; b is silent");
+        let failure =
+            unfinished(&keyring, Version(2), deadline, "1 of 2 edges applied position 41; b is silent");
         assert_eq!(failure.exit, 4);
         expect!["acme/app v2 is issued, but not active after 1m: 1 of 2 edges applied position 41; b is silent. It goes on by itself; `keywheel fetch acme/app --version 2` waits for it and prints the key"]
             .assert_eq(&failure.detail);

@@ -6,6 +6,7 @@ use crate::log_words::ended_words;
 use crate::replay::Followed;
 use crate::session::{Session, now};
 use crate::waiting_words;
+use keywheel_domain::due::Waiting;
 use keywheel_domain::event::Ended;
 use keywheel_domain::{Address, At, Fact, KeyringId, Recorded, State, Version, due};
 use keywheel_wire::body::cause_word;
@@ -84,7 +85,9 @@ fn open(state: &State, versions: &[Version]) -> Vec<Version> {
 fn end(recorded: Recorded, versions: &[Version]) -> Option<End> {
     let (at, seq) = (recorded.event.at, recorded.seq);
     match recorded.event.fact {
-        Fact::KeyRetired(ended) if ended.also.iter().chain([&ended.version]).any(|v| versions.contains(v)) => {
+        Fact::KeyRetired(ended)
+            if ended.also.iter().chain([&ended.version]).any(|v| versions.contains(v)) =>
+        {
             Some(End { at, seq, ended })
         }
         Fact::KeyRetired(_)
@@ -108,7 +111,11 @@ fn waits(state: &State, open: &[Version], usage: Option<&Usage>, now: At) -> Str
                 .or_else(|| Some(format!("{version} is {} again", key.state.word()))),
         }
     };
-    open.iter().filter_map(one).collect::<Vec<_>>().join("; ")
+    let wants_proof =
+        |version: &&Version| matches!(due::retirement(state, **version, now), Err(Waiting::Quiet { .. }));
+    let silent = usage.filter(|_| open.iter().any(|version| wants_proof(&version)));
+    let silent = silent.and_then(waiting_words::silent_words);
+    open.iter().filter_map(one).chain(silent).collect::<Vec<_>>().join("; ")
 }
 
 /// Who still uses what, asked now and then.
@@ -139,8 +146,8 @@ mod tests {
     use crate::waiting_words::tests::{NOW, retiring, usage};
     use expect_test::expect;
     use keywheel_domain::KeyState;
-    use keywheel_domain::key::{Cause, Seen};
     use keywheel_domain::key::Replaces;
+    use keywheel_domain::key::{Cause, Seen};
     use keywheel_domain::{Kid, Policy};
 
     fn state(successor_used: bool) -> State {
@@ -160,7 +167,7 @@ mod tests {
         let line = |state: &State| waits(state, &[Version(1)], Some(&usage()), NOW);
         expect!["v1 waits for its successor to be used: no newer version was seen in use yet; last used 12s ago at edge-b"]
             .assert_eq(&line(&state(false)));
-        expect!["v1 must be unused for 1h; last used 12s ago at edge-b; no current reports from edge-c (reported up to 2027-01-15T07:00:00Z) and edge-d (never reported)"]
+        expect!["v1 must be unused for 1h; last used 12s ago at edge-b; no current usage reports from edge-c (reported up to 2027-01-15T07:00:00Z) and edge-d (never reported)"]
             .assert_eq(&line(&state(true)));
     }
 

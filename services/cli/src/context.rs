@@ -5,7 +5,6 @@ use crate::failure::Failure;
 use keywheel_bus::BusOptions;
 use keywheel_runtime::config::variable;
 use keywheel_token::Opener;
-use keywheel_wire::text::Length;
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -24,9 +23,6 @@ pub(crate) struct Context {
     home: Option<PathBuf>,
     #[serde(default)]
     recipient: Option<PathBuf>,
-    /// The fleet's lease, where it is told.
-    #[serde(default)]
-    pub lease: Option<Length>,
     #[serde(skip)]
     folder: PathBuf,
 }
@@ -48,16 +44,7 @@ impl Context {
     }
 
     fn read(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Failure::config(
-                "no_context",
-                format!(
-                    "there is no {}; start an installation with `keywheel up`, or pass --context FILE",
-                    path.display()
-                ),
-            ),
-            _ => Failure::config("no_context", format!("cannot read {}: {error}", path.display())),
-        })?;
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
         let context: Context = serde_json::from_str(&text).map_err(|error| {
             Failure::config("bad_context", format!("{} is no context file: {error}", path.display()))
         })?;
@@ -89,6 +76,15 @@ impl Context {
     fn locate(&self, path: &Path) -> PathBuf {
         if path.exists() { path.to_owned() } else { self.folder.join(path) }
     }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    let path = path.display();
+    if error.kind() == ErrorKind::NotFound {
+        let advice = "start an installation with `keywheel up`, or pass --context FILE";
+        return Failure::config("no_context", format!("there is no {path}; {advice}"));
+    }
+    Failure::config("no_context", format!("cannot read {path}: {error}"))
 }
 
 /// The name of the recipient seed in a home.

@@ -72,6 +72,7 @@ impl From<BusError> for Failure {
                 Failure::unreachable(format!("{error}; is it running? `keywheel up` starts one"))
             }
             BusError::Credentials(_) => Failure::config("credentials", error),
+            BusError::Denied(_) => Failure::config("denied", error),
             BusError::Failed { .. } | BusError::Stopped => Failure::unreachable(error),
             BusError::Contended(_) | BusError::Frozen(_) | BusError::Table(_) | BusError::Malformed(_) => {
                 Failure::refused("unreadable", error)

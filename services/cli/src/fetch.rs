@@ -36,14 +36,17 @@ pub struct Fetch {
 
 impl Fetch {
     /// Prints the key; one that is not active yet is waited for.
-    pub async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+    pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let opener = own_opener(session, self.recipient_file.as_ref())?.ok_or_else(|| {
-            Failure::usage("no recipient seed; pass --recipient-file, or make one with `keywheel recipient new`")
+            Failure::usage(
+                "no recipient seed; pass --recipient-file, or make one with `keywheel recipient new`",
+            )
         })?;
         let key = self.activated(session).await?;
         let deadline = Deadline::within(session.options.timeout.unwrap_or(RELEASE_PATIENCE));
         let taken = Owner::with(opener).take(session, &self.keyring, self.version, &key, deadline).await?;
-        let text = taken.ok_or_else(|| Failure::refused("not_your_delivery", "it is sealed to somebody else"))?;
+        let text =
+            taken.ok_or_else(|| Failure::refused("not_your_delivery", "it is sealed to somebody else"))?;
         match session.screen.output {
             Output::Text => session.screen.line(text.expose())?,
             Output::Json => {
@@ -66,9 +69,8 @@ impl Fetch {
         let (keyring, version) = (&self.keyring, self.version);
         let log = Followed::read(&session.bus, Address::Keyring(keyring.clone())).await?;
         let key = log.state().keys.get(&version);
-        let key = key.ok_or_else(|| {
-            Failure::refused("unknown_version", format!("{keyring} has no {version}"))
-        })?;
+        let key =
+            key.ok_or_else(|| Failure::refused("unknown_version", format!("{keyring} has no {version}")))?;
         if key.origin == Origin::Imported {
             let detail = format!("{keyring} {version} was imported: nobody here ever had its text");
             return Err(Failure::refused("no_delivery", detail));

@@ -63,12 +63,9 @@ impl Picture {
             .filter(|edge| !self.has_applied(edge, position))
             .map(|edge| self.behind(edge, now))
             .collect();
-        let all = words::count(self.roster.len(), "edge");
-        if behind.is_empty() {
-            return format!("all of {all} applied position {position}; the {service} is next");
-        }
-        let applied = self.applied(position);
-        format!("{applied} of {all} applied position {position}; {}", behind.join(", "))
+        let (applied, all) = (self.applied(position), words::count(self.roster.len(), "edge"));
+        let next = if behind.is_empty() { format!("the {service} is next") } else { behind.join(", ") };
+        format!("{applied} of {all} applied position {position}; {next}")
     }
 
     fn behind(&self, edge: &EdgeId, now: At) -> String {
@@ -202,7 +199,7 @@ pub(crate) mod tests {
         check(
             &picture(&["edge-a"], &[("edge-a", 41, 2), ("stranger", 1, 2)]),
             2,
-            expect!["all of 1 edge applied position 41; the propagator is next"],
+            expect!["1 of 1 edge applied position 41; the propagator is next"],
         );
     }
 

@@ -35,7 +35,7 @@ pub(crate) struct Owner {
 
 impl RecipientOptions {
     /// Decides to whom the secret is sealed.
-    pub fn owner(&self, session: &Session<'_>) -> Result<Owner, Failure> {
+    pub(crate) fn owner(&self, session: &Session<'_>) -> Result<Owner, Failure> {
         if self.standing_recipient {
             return Ok(Owner { public: None, opener: None });
         }

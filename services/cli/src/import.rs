@@ -37,7 +37,7 @@ fn digest(text: &str) -> Result<String, String> {
 
 impl Import {
     /// Adopts the key and waits until every edge knows it.
-    pub async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+    pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let deadline = session.deadline();
         let document = session
             .document()

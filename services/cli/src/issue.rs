@@ -34,7 +34,7 @@ pub struct Issue {
 
 impl Issue {
     /// Issues the key, waits until every edge knows it, and prints it once.
-    pub async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+    pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let deadline = session.deadline();
         let owner = self.recipient.owner(session)?;
         let document =

@@ -61,9 +61,9 @@ use session::Session;
 #[derive(Debug, Subcommand)]
 pub enum Operator {
     /// Issue a first or an additional key; prints it once, to standard output alone
-    Issue(issue::Issue),
+    Issue(Box<issue::Issue>),
     /// Begin the next version; the old ones retire when they are provably unused
-    Rotate(rotate::Rotate),
+    Rotate(Box<rotate::Rotate>),
     /// Retire a version now, without waiting for quiet
     Retire(retire::Retire),
     /// Revoke a compromised key; waits for the receipt and prints it
@@ -73,7 +73,7 @@ pub enum Operator {
     /// Restore what held at an earlier position
     Rollback(rollback::Rollback),
     /// Adopt an existing key by its digest, so that nobody is issued a new one
-    Import(import::Import),
+    Import(Box<import::Import>),
     /// Show or change how long things last
     #[command(subcommand)]
     Policy(policy::Policy),
@@ -109,12 +109,12 @@ async fn dispatch(
     options: &GlobalOptions,
     screen: &screen::Screen,
 ) -> Result<u8, Failure> {
-    if let Operator::Recipient(command) = command {
-        return command.run(options, screen);
+    if let Operator::Recipient(recipient) = command {
+        return recipient.run(options, screen);
     }
     let context = context::Context::load(options)?;
-    if let Operator::Verify(command) = command {
-        return command.run(&context, options, screen).await;
+    if let Operator::Verify(verify) = command {
+        return verify.run(&context, options, screen).await;
     }
     let session = Session::open(context, options, screen).await?;
     let ended = on_the_bus(command, &session).await;
@@ -131,12 +131,15 @@ async fn on_the_bus(command: Operator, session: &Session<'_>) -> Result<u8, Fail
         Operator::Activate(command) => command.run(session).await,
         Operator::Rollback(command) => command.run(session).await,
         Operator::Import(command) => command.run(session).await,
-        Operator::Policy(command) => command.run(session).await,
+        Operator::Policy(policy) => policy.run(session).await,
         Operator::Fetch(command) => command.run(session).await,
         Operator::Status(command) => command.run(session).await,
         Operator::Edges(command) => command.run(session).await,
         Operator::Log(command) => command.run(session).await,
-        Operator::Recipient(command) => command.run(session.options, session.screen),
+        Operator::Recipient(recipient) => recipient.run(session.options, session.screen),
         Operator::Verify(command) => command.run(&session.context, session.options, session.screen).await,
     }
 }
+
+#[cfg(test)]
+mod command_line;

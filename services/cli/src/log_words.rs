@@ -113,7 +113,9 @@ pub(crate) fn ended_words(ended: &Ended) -> String {
         Some(Evidence::Deadline { deadline }) => {
             text.push_str(&format!(": its overlap_max ended {}", second(deadline)));
         }
-        Some(Evidence::Expired { expires_at }) => text.push_str(&format!(": its end was {}", second(expires_at))),
+        Some(Evidence::Expired { expires_at }) => {
+            text.push_str(&format!(": its end was {}", second(expires_at)))
+        }
     }
     text
 }
@@ -133,7 +135,9 @@ fn restored_words(restored: &Restored) -> String {
         parts.push(format!("{} active again", list(&restored.restored)));
     }
     parts.extend(restored.withdrawn.iter().map(|(version, state)| match state {
-        KeyState::Retiring(overlap) => format!("{version} retiring, until {} at most", second(overlap.deadline)),
+        KeyState::Retiring(overlap) => {
+            format!("{version} retiring, until {} at most", second(overlap.deadline))
+        }
         KeyState::Issued | KeyState::Active | KeyState::Retired { .. } | KeyState::Revoked { .. } => {
             format!("{version} {}", state.word())
         }
@@ -142,7 +146,9 @@ fn restored_words(restored: &Restored) -> String {
 }
 
 fn patch_words(patch: &PolicyPatch) -> String {
-    let Ok(Value::Object(fields)) = serde_json::to_value(WirePatch::from(patch)) else { return String::new() };
+    let Ok(Value::Object(fields)) = serde_json::to_value(WirePatch::from(patch)) else {
+        return String::new();
+    };
     if fields.is_empty() {
         return "nothing set, all falls back".to_owned();
     }

@@ -24,7 +24,7 @@ pub enum Policy {
     #[command(after_help = "Examples:
   keywheel policy set acme --overlap-min 24h --quiet 1h --every 30d
   keywheel policy set acme/checkout --class strict --clear quiet")]
-    Set(Set),
+    Set(Box<Set>),
 }
 
 /// The options of `policy get`.
@@ -47,10 +47,10 @@ pub struct Set {
 
 impl Policy {
     /// Shows or changes a policy.
-    pub async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+    pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         match self {
-            Policy::Get(get) => get.run(session).await,
-            Policy::Set(set) => set.run(session).await,
+            Policy::Get(command) => command.run(session).await,
+            Policy::Set(command) => command.run(session).await,
         }
     }
 }
@@ -146,7 +146,7 @@ fn row(field: &Field) -> Vec<Shown> {
     let value = match &field.value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => field.value.to_string(),
     };
     let mood = if field.source == "default" { Mood::Past } else { Mood::Plain };
     vec![Shown::plain(field.name), Shown::plain(value), Shown::with(field.source, mood)]

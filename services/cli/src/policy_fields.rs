@@ -155,14 +155,17 @@ mod tests {
             clear: vec!["every"],
             ..PolicyOptions::default()
         };
-        expect![[r#"{"class":"strict","every":null,"max_active":2,"on_overlap_max":"retire","overlap_min":"24h"}"#]]
-            .assert_eq(&Value::Object(options.fields()).to_string());
+        expect![[
+            r#"{"class":"strict","every":null,"max_active":2,"on_overlap_max":"retire","overlap_min":"1d"}"#
+        ]]
+        .assert_eq(&Value::Object(options.fields()).to_string());
         assert!(PolicyOptions::default().fields().is_empty());
     }
 
     #[test]
     fn fields_are_those_of_the_wire() {
-        let policy = Policy { every: Some(Span::days(30)), recipient: Some("X".to_owned()), ..Policy::default() };
+        let policy =
+            Policy { every: Some(Span::days(30)), recipient: Some("X".to_owned()), ..Policy::default() };
         let Value::Object(fields) = serde_json::to_value(whole(&policy)).unwrap() else { panic!() };
         let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
         names.sort_unstable();

@@ -114,8 +114,7 @@ async fn ask_one(
     key: &KeyText,
     required: Required<'_>,
 ) -> Result<Value, String> {
-    let question =
-        Question { key: key.expose(), scopes: required.scopes, ip: required.ip, probe: true };
+    let question = Question { key: key.expose(), scopes: required.scopes, ip: required.ip, probe: true };
     let sent = client.post(format!("{url}/v1/verify")).json(&question).send().await;
     // The error names the address again, which the caller says already.
     let reply = sent.map_err(|error| keywheel_runtime::exit::chain(&error.without_url()))?;
@@ -133,7 +132,8 @@ mod tests {
     use serde_json::json;
 
     fn edges() -> Vec<EdgeAddress> {
-        let edge = |id: &str, http: Option<&str>| EdgeAddress { id: id.to_owned(), http: http.map(str::to_owned) };
+        let edge =
+            |id: &str, http: Option<&str>| EdgeAddress { id: id.to_owned(), http: http.map(str::to_owned) };
         vec![edge("a", Some("127.0.0.1:8081")), edge("b", Some("http://b:1/")), edge("c", None)]
     }
 
@@ -150,7 +150,8 @@ mod tests {
     #[test]
     fn an_owner_is_read_from_a_verdict_that_names_one() {
         let verdict = |value: Value| Verdict::deserialize(value).unwrap();
-        let valid = json!({"valid": true, "tenant": "acme", "client": "app", "version": 2, "kid": "x", "scopes": []});
+        let valid =
+            json!({"valid": true, "tenant": "acme", "client": "app", "version": 2, "kid": "x", "scopes": []});
         let owner = verdict(valid).owner().unwrap();
         assert_eq!((owner.0.to_string(), owner.1), ("acme/app".to_owned(), Version(2)));
         assert!(verdict(json!({"valid": false, "code": "unknown"})).owner().is_none());

@@ -113,7 +113,10 @@ mod tests {
               applied: a
               b was not reached; it refuses by 2027-01-15T08:00:15Z (in 15s)"#]]
         .assert_eq(&words(&Receipt { final_at: Moment(NOW), ..receipt(&["a"], &["b"]) }, "refused", NOW));
-        expect!["no edge is on the roster; position 57"]
-            .assert_eq(&words(&Receipt { final_at: Moment(NOW), ..receipt(&[], &[]) }, "refused", NOW));
+        expect!["no edge is on the roster; position 57"].assert_eq(&words(
+            &Receipt { final_at: Moment(NOW), ..receipt(&[], &[]) },
+            "refused",
+            NOW,
+        ));
     }
 }

@@ -34,7 +34,7 @@ pub struct SeedFile {
 
 impl Recipient {
     /// Makes or shows a recipient.
-    pub fn run(self, options: &GlobalOptions, screen: &Screen) -> Result<u8, Failure> {
+    pub(crate) fn run(self, options: &GlobalOptions, screen: &Screen) -> Result<u8, Failure> {
         let (file, opener) = match self {
             Recipient::New(seed) => {
                 let file = seed.path(options)?;
@@ -73,12 +73,13 @@ impl SeedFile {
 
 /// Never over an existing file: what was sealed to its key could not be opened any more.
 fn write_seed(file: &Path, opener: &Opener) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| match error.kind() {
-        ErrorKind::AlreadyExists => Failure::refused(
-            "exists",
-            format!("{} exists; `keywheel recipient show` shows its public half", file.display()),
-        ),
-        _ => Failure::config("recipient", format!("cannot write {}: {error}", file.display())),
+    let failed = |error: std::io::Error| {
+        let path = file.display();
+        if error.kind() == ErrorKind::AlreadyExists {
+            let advice = "`keywheel recipient show` shows its public half";
+            return Failure::refused("exists", format!("{path} exists; {advice}"));
+        }
+        Failure::config("recipient", format!("cannot write {path}: {error}"))
     };
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(failed)?;

@@ -121,11 +121,6 @@ impl World {
         }
     }
 
-    /// An address's state; empty where the log says nothing of it.
-    pub fn told(&self, address: &Address) -> Option<&Told> {
-        self.told.get(address)
-    }
-
     /// Every address with its state.
     pub fn iter(&self) -> impl Iterator<Item = (&Address, &Told)> {
         self.told.iter()

@@ -24,7 +24,7 @@ pub struct Retire {
 
 impl Retire {
     /// Retires the version and waits for the receipt.
-    pub async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+    pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let deadline = session.deadline();
         let watch = ReceiptWatch::listen(session).await?;
         let address = Address::Keyring(self.keyring);

@@ -40,7 +40,7 @@ pub struct Revoke {
 
 impl Revoke {
     /// Revokes and waits for the receipt.
-    pub async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+    pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let (keyring, version) = self.which(session).await?;
         let deadline = session.deadline();
         let watch = ReceiptWatch::listen(session).await?;

@@ -44,7 +44,7 @@ pub struct Rollback {
 
 impl Rollback {
     /// Asks, restores, and waits until every edge has applied it.
-    pub async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+    pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let address = Address::Keyring(self.keyring.clone());
         let mut log = Followed::read(&session.bus, address.clone()).await?;
         let rotation = match (self.rotation, self.to_seq, self.to_time) {

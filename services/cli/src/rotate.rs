@@ -74,7 +74,7 @@ enum Until {
 
 impl Rotate {
     /// Begins the rotation and waits as far as asked.
-    pub async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+    pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         match (&self.address, self.all) {
             (Address::Keyring(keyring), false) => self.one(session, keyring).await,
             (Address::Tenant(tenant), true) if self.until != Until::Retired => {

@@ -63,8 +63,7 @@ async fn rotate_one(
     let deadline = session.deadline();
     let owner = options.recipient.owner(session)?;
     let id = id::derived(&["rotate-all", batch, &keyring.to_string()]);
-    let document =
-        crate::document::Document::new(id, &session.actor()).with_all(options.fields(&owner));
+    let document = crate::document::Document::new(id, &session.actor()).with_all(options.fields(&owner));
     let address = Address::Keyring(keyring.clone());
     let outcome = session.decide(&address, Verb::Rotate, document, deadline).await?;
     let made = Made::of(keyring, &outcome)?;
@@ -89,9 +88,7 @@ fn tell(session: &Session<'_>, batch: &str, went: &[Went]) -> Result<u8, Failure
     let table = session.screen.table(&["keyring", "version", "state"], rows.collect());
     let rotated: Vec<&Value> = went.iter().filter_map(|one| one.result.as_ref().ok()).collect();
     let failed: Vec<Value> = went.iter().filter_map(failed_json).collect();
-    session
-        .screen
-        .show(&json!({ "command_id": batch, "rotated": rotated, "failed": failed }), &table)?;
+    session.screen.show(&json!({ "command_id": batch, "rotated": rotated, "failed": failed }), &table)?;
     let worst = went.iter().filter_map(|one| one.result.as_ref().err()).map(|failure| failure.exit).max();
     if worst.is_some() {
         session.screen.note(&format!("repeat what failed with --command-id {batch}"));

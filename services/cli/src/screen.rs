@@ -179,7 +179,8 @@ fn table(colours: bool, header: &[&str], rows: Vec<Vec<Shown>>) -> String {
     for row in rows {
         table.add_row(row.into_iter().map(cell));
     }
-    table.trim_fmt()
+    // Its lines begin with a margin of one space.
+    table.trim_fmt().lines().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
 fn cell(shown: Shown) -> Cell {

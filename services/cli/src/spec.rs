@@ -22,7 +22,8 @@ pub struct SpecOptions {
 }
 
 fn entry(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is no entry; write NAME=VALUE"))?;
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` is no entry; write NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

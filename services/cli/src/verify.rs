@@ -34,7 +34,7 @@ pub struct Verify {
 
 impl Verify {
     /// Asks and shows the verdict.
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         context: &Context,
         options: &GlobalOptions,
@@ -98,7 +98,9 @@ mod tests {
         check(
             json!({"valid": true, "tenant": "acme", "client": "app", "kid": "0123456789", "version": 1,
                 "state": "retiring", "scopes": ["a", "b"], "expires_at": null, "retires_at": "2027-01-15T08:00:00.000Z"}),
-            expect!["valid: acme/app v1 (retiring, kid 0123456789), scopes a b, retires 2027-01-15T08:00:00.000Z, says edge-1"],
+            expect![
+                "valid: acme/app v1 (retiring, kid 0123456789), scopes a b, retires 2027-01-15T08:00:00.000Z, says edge-1"
+            ],
         );
     }
 }

@@ -25,9 +25,8 @@ pub(crate) fn words(
             still_used(version, None, usage, now)
         )),
         Waiting::Quiet { last_use } => {
-            let silent = usage.map(silent_words).unwrap_or_default();
             let used = still_used(version, last_use, usage, now);
-            Some(format!("{version} must be unused for {}{used}{silent}", quiet_span(key)))
+            Some(format!("{version} must be unused for {}{used}", quiet_span(key)))
         }
     }
 }
@@ -52,15 +51,16 @@ fn still_used(version: Version, in_log: Option<At>, usage: Option<&Usage>, now: 
     }
 }
 
-fn silent_words(usage: &Usage) -> String {
+/// Which edges block every quiet proof; nothing where none does.
+pub(crate) fn silent_words(usage: &Usage) -> Option<String> {
     if usage.silent.is_empty() {
-        return String::new();
+        return None;
     }
     let silent = usage.silent.iter().map(|silent| match silent.through {
         Some(through) => format!("{} (reported up to {})", silent.edge, second(through.0)),
         None => format!("{} (never reported)", silent.edge),
     });
-    format!("; no current reports from {}", list(silent))
+    Some(format!("no current usage reports from {}", list(silent)))
 }
 
 /// The same for programs.
@@ -142,11 +142,10 @@ pub(crate) mod tests {
             expect!["v1 waits for its successor to be used: no newer version was seen in use yet"],
         );
         check(quiet, None, expect!["v1 must be unused for 1h; last used 1m 30s ago"]);
-        check(
-            quiet,
-            Some(&usage()),
-            expect!["v1 must be unused for 1h; last used 12s ago at edge-b; no current reports from edge-c (reported up to 2027-01-15T07:00:00Z) and edge-d (never reported)"],
-        );
+        check(quiet, Some(&usage()), expect!["v1 must be unused for 1h; last used 12s ago at edge-b"]);
+        expect!["no current usage reports from edge-c (reported up to 2027-01-15T07:00:00Z) and edge-d (never reported)"]
+            .assert_eq(&silent_words(&usage()).unwrap_or_default());
+        assert_eq!(silent_words(&Usage::default()), None);
     }
 
     #[test]

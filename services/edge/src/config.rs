@@ -183,6 +183,15 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_bad_configuration_ends_the_run_with_its_code() {
+        let mut config = load(LEAST).unwrap();
+        config.lease = Length(Span(1));
+        let error = crate::run(config, keywheel_runtime::Shutdown::new()).await.unwrap_err();
+        let boxed: Box<dyn std::error::Error + Send + Sync> = error.into();
+        assert_eq!(exit::code(boxed.as_ref()), exit::CONFIG);
+    }
+
     #[test]
     fn plain_addresses_are_ranges_too() {
         let config = load(&format!("http.trusted_proxies = [\"::1\", \"10.1.0.0/16\"]\n{LEAST}")).unwrap();

@@ -3,8 +3,9 @@
 use crate::metrics::{Alarm, Metrics};
 use crate::table::Table;
 use keywheel_bus::follow::Sink;
-use keywheel_bus::{BusError, Follower, SharedFold};
+use keywheel_bus::{Bus, BusError, Follower, SharedFold};
 use keywheel_domain::At;
+use keywheel_domain::verdict::Freshness;
 use keywheel_runtime::Shutdown;
 use keywheel_runtime::retry::Backoff;
 use keywheel_table::fold::Head;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const KEEP_EVERY: Duration = Duration::from_secs(1);
+const AWAY: Duration = Duration::from_millis(50);
 
 /// What the follower works on.
 #[derive(Clone)]
@@ -91,7 +93,13 @@ fn trouble(error: &BusError) -> Trouble {
 /// Follows the log until `stop`. When it is no longer the same log, or the database is damaged under
 /// way, the table goes on answering what it knows and grows stale: an answer from a log that cannot be
 /// trusted would be worse, and a restart reads everything again.
-pub async fn run(follower: Follower, replica: Replica, stop: Shutdown) {
+pub async fn run(bus: Bus, follower: Follower, replica: Replica, stop: Shutdown) {
+    // A question that is asked before there is a connection is only given up after seconds.
+    while !bus.is_connected() {
+        if !stop.pause(AWAY).await {
+            return;
+        }
+    }
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
         let Err(error) = follower.run(replica.clone(), stop.requested()).await else { return };
@@ -116,10 +124,26 @@ pub async fn run(follower: Follower, replica: Replica, stop: Shutdown) {
 
 /// Keeps the notes current while the log is quiet, until `stop`, and once more then.
 pub async fn keep(replica: Replica, stop: Shutdown) {
+    let mut known = Freshness::NotServing;
     while stop.pause(KEEP_EVERY).await {
         replica.keep();
+        let now = replica.table.status().freshness;
+        tell(known, now);
+        known = now;
     }
     replica.keep();
+}
+
+/// Says it once when the edge becomes fresh, stale or of no service.
+fn tell(before: Freshness, now: Freshness) {
+    match (before, now) {
+        (Freshness::Fresh, Freshness::Fresh)
+        | (Freshness::Stale { .. }, Freshness::Stale { .. })
+        | (Freshness::NotServing, Freshness::NotServing) => {}
+        (_, Freshness::Fresh) => tracing::info!("the table is fresh"),
+        (_, Freshness::Stale { age }) => tracing::warn!(%age, "the lease has run out; the table is stale"),
+        (_, Freshness::NotServing) => tracing::warn!("serving nobody: not on the roster"),
+    }
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub async fn run(
     every: Duration,
     stop: Shutdown,
 ) {
-    let mut pulses = Pulses { bus, table, metrics, origin, number: 0 };
+    let mut pulses = Pulses { bus, table, metrics, origin, number: 0, has_told: false };
     let mut visible = pulses.table.visible();
     loop {
         visible.mark_unchanged();
@@ -57,6 +57,7 @@ struct Pulses {
     metrics: Arc<Metrics>,
     origin: Origin,
     number: u64,
+    has_told: bool,
 }
 
 impl Pulses {
@@ -72,7 +73,9 @@ impl Pulses {
                 self.metrics.pulse(Sent::Acknowledged);
                 return AWAY;
             }
+            Ok(Ok(Err(Doubt::OtherLog))) if self.has_told => {}
             Ok(Ok(Err(Doubt::OtherLog))) => {
+                self.has_told = true;
                 tracing::error!("the head that was read is not that of the log that was applied");
             }
             Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),

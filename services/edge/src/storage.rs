@@ -28,11 +28,12 @@ pub struct Opened {
     pub set_aside: Option<(PathBuf, String)>,
 }
 
-/// Keeps other processes out of the folder for as long as it lives.
+/// Makes the folder and keeps other processes out of it for as long as the file is held.
 ///
 /// # Errors
 /// When another process is in it.
 pub fn lock(data_dir: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
     let path = data_dir.join("lock");
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     file.try_lock().with_context(|| format!("{} is held by another process", path.display()))?;
@@ -112,7 +113,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         filled(folder.path());
         let opened = open(folder.path(), 0).unwrap();
-        assert_eq!((opened.goodbye, opened.freshness), (Some(LAST), Some(freshness())));
+        assert_eq!((opened.goodbye, &opened.freshness), (Some(LAST), &Some(freshness())));
         drop(opened);
         let again = open(folder.path(), 0).unwrap();
         assert_eq!((again.goodbye, again.freshness), (None, Some(freshness())));
@@ -127,10 +128,10 @@ mod tests {
             filled(folder.path());
             damage(&path);
             let opened = open(folder.path(), 99).unwrap();
-            let (aside, _) = opened.set_aside.unwrap();
+            let (aside, _) = opened.set_aside.clone().unwrap();
             assert!(aside.to_string_lossy().ends_with("edge.db.damaged-99"));
             assert!(aside.exists());
-            assert_eq!((opened.goodbye, opened.freshness), (None, None));
+            assert_eq!((opened.goodbye, &opened.freshness), (None, &None));
             assert_eq!(opened.fold.head().watermark, 0);
             drop(opened);
             assert!(open(folder.path(), 0).unwrap().set_aside.is_none());

@@ -70,9 +70,7 @@ fn find(
     };
     match row {
         None => (Found::Nothing, None),
-        Some((row, digest)) if keywheel_token::same(&row.digest, &digest) => {
-            (answers.found(row), Some(row))
-        }
+        Some((row, digest)) if keywheel_token::same(&row.digest, &digest) => (answers.found(row), Some(row)),
         Some(_) => (Found::WrongSecret, None),
     }
 }

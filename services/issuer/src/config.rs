@@ -3,6 +3,7 @@
 use keywheel_bus::BusConfig;
 use keywheel_runtime::log::LogConfig;
 use keywheel_token::Brand;
+use keywheel_wire::text::Length;
 use serde::Deserialize;
 use std::path::PathBuf;
 
@@ -15,6 +16,9 @@ pub struct Config {
     pub instance: u32,
     /// Where the fold lies.
     pub data_dir: PathBuf,
+    /// The fleet's lease; the issuer waits for nobody, and accepts it so that one file fits every service.
+    #[serde(default = "keywheel_bus::station::fleet_lease")]
+    pub lease: Length,
     /// How to reach the bus.
     pub bus: BusConfig,
     /// How keys begin.

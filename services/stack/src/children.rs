@@ -1,14 +1,14 @@
 //! The stack's child processes: started, restarted when they die, ended in order.
 
 use crate::failure::say;
-use crate::home::{Home, private_folder, write_json};
+use crate::home::{Home, private_folder, read_json, write_json};
 use crate::spawn::Spawner;
 use anyhow::{Context as _, Result};
 use keywheel_runtime::retry::Backoff;
 use keywheel_runtime::{Shutdown, exit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -69,9 +69,9 @@ struct Shared {
     hopeless: watch::Sender<Option<String>>,
 }
 
-#[derive(Serialize)]
-struct Process<'a> {
-    name: &'a str,
+#[derive(Serialize, Deserialize)]
+struct Process {
+    name: String,
     pid: u32,
 }
 
@@ -149,7 +149,11 @@ impl Shared {
             };
             let log = self.home.log(&plan.name);
             if !self.restarts {
-                return say(&format!("{} ended ({how}) and stays so: --no-restart; see {}", plan.name, log.display()));
+                return say(&format!(
+                    "{} ended ({how}) and stays so: --no-restart; see {}",
+                    plan.name,
+                    log.display()
+                ));
             }
             if began.elapsed() > STEADY {
                 backoff.reset();
@@ -221,7 +225,8 @@ impl Shared {
 
     fn write_processes(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let processes: Vec<Process> = running.iter().map(|(name, &pid)| Process { name, pid }).collect();
+        let processes: Vec<Process> =
+            running.iter().map(|(name, &pid)| Process { name: name.clone(), pid }).collect();
         if let Err(error) = write_json(&self.home.processes(), &processes) {
             say(&format!("warning: {error:#}"));
         }
@@ -255,4 +260,17 @@ pub fn plan_own(home: &Home, service: &str, process: &str, group: Group) -> Resu
     let program = std::env::current_exe().context("cannot tell which program this is")?;
     let args = [OsString::from("run"), service.into(), "--config".into(), home.config(process).into()];
     Ok(Plan { name: process.to_owned(), group, program, args: args.into(), is_wanted: Arc::new(|| true) })
+}
+
+/// The process id of a child of the `up` that runs in `home` now.
+///
+/// # Errors
+/// When the list of children is damaged.
+pub fn pid_of(home: &Home, name: &str) -> Result<Option<Pid>> {
+    if !home.is_held() {
+        return Ok(None);
+    }
+    let processes: Vec<Process> = read_json(&home.processes())?.unwrap_or_default();
+    let found = processes.iter().find(|process| process.name == name);
+    Ok(found.and_then(|process| i32::try_from(process.pid).ok()).map(Pid::from_raw))
 }

@@ -4,9 +4,22 @@ use keywheel_bus::BusError;
 use keywheel_runtime::exit;
 use std::fmt;
 use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What every command of the binary takes, as the binary reads it.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How results and errors are written.
+    pub output: Output,
+    /// The installation's context file; else the home's.
+    pub context: Option<PathBuf>,
+    /// How long to wait; each command has its own default.
+    pub timeout: Option<Duration>,
+}
 
 /// How results and errors are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Output {
     /// For people.
     #[default]
@@ -19,29 +32,34 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Failure {
     exit: u8,
-    code: &'static str,
+    code: String,
     detail: String,
 }
 
 impl Failure {
     /// Refused, or failed for a reason that only a person can mend.
-    pub fn refused(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { exit: exit::REFUSED, code, detail: detail.into() }
+    pub fn refused(code: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { exit: exit::REFUSED, code: code.into(), detail: detail.into() }
     }
 
     /// The bus cannot be reached.
     pub fn unreachable(detail: impl Into<String>) -> Self {
-        Self { exit: exit::UNREACHABLE, code: "unreachable", detail: detail.into() }
+        Self { exit: exit::UNREACHABLE, code: "unreachable".to_owned(), detail: detail.into() }
     }
 
     /// Not finished in the time given.
     pub fn unfinished(detail: impl Into<String>) -> Self {
-        Self { exit: exit::UNFINISHED, code: "timeout", detail: detail.into() }
+        Self { exit: exit::UNFINISHED, code: "timeout".to_owned(), detail: detail.into() }
+    }
+
+    /// A process of ours does not accept what it was configured with.
+    pub fn misconfigured(detail: impl Into<String>) -> Self {
+        Self { exit: exit::CONFIG, code: "misconfigured".to_owned(), detail: detail.into() }
     }
 
     /// Called in a way that makes no sense.
     pub fn usage(detail: impl Into<String>) -> Self {
-        Self { exit: exit::USAGE, code: "usage", detail: detail.into() }
+        Self { exit: exit::USAGE, code: "usage".to_owned(), detail: detail.into() }
     }
 }
 
@@ -55,11 +73,11 @@ impl std::error::Error for Failure {}
 
 /// Tells of an error on standard error and returns its exit code.
 pub fn report(error: &anyhow::Error, output: Output) -> u8 {
-    let unreachable = error.chain().any(|cause| {
-        matches!(cause.downcast_ref::<BusError>(), Some(BusError::Unreachable { .. }))
-    });
+    let unreachable = error
+        .chain()
+        .any(|cause| matches!(cause.downcast_ref::<BusError>(), Some(BusError::Unreachable { .. })));
     let (code, word) = match error.downcast_ref::<Failure>() {
-        Some(failure) => (failure.exit, failure.code),
+        Some(failure) => (failure.exit, failure.code.as_str()),
         None if unreachable => (exit::UNREACHABLE, "unreachable"),
         None => (exit::code(error.as_ref()), "failed"),
     };

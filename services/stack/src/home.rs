@@ -58,13 +58,22 @@ impl Home {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => Err(Failure::refused(
                 "in_use",
-                format!("another `keywheel up` runs in {}; stop it, or use another --home", self.root.display()),
+                format!(
+                    "another `keywheel up` runs in {}; stop it, or use another --home",
+                    self.root.display()
+                ),
             )
             .into()),
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock {}", path.display()))
             }
         }
+    }
+
+    /// Whether an `up` runs here: what it wrote about its children is then current.
+    pub fn is_held(&self) -> bool {
+        let file = File::open(self.root.join("up.lock"));
+        file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
     /// Waits for whoever changes the list of edges, and keeps others from it for as long as the result lives.
@@ -247,7 +256,9 @@ mod tests {
     fn one_up_holds_the_home() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path()).unwrap();
+        assert!(!home.is_held());
         let held = home.hold().unwrap();
+        assert!(home.is_held());
         assert!(home.hold().unwrap_err().to_string().contains("another `keywheel up`"));
         drop(held);
         home.hold().unwrap();

@@ -1,1 +1,39 @@
-//! placeholder
+//! The local stack: `keywheel up` runs everything on one machine, `keywheel edge add|remove` changes its fleet.
+//!
+//! # Layout
+//! - [`up`], [`edge_cli`]: the commands
+//! - [`plan`]: what a start will run, from what the [`home`] remembers ([`settings`]) and the command line says
+//! - [`permissions`], [`nats_conf`]: who may do what on the bus, as a server configuration
+//! - [`nats`]: the server; [`monitor`]: what it and the edges say over HTTP
+//! - [`children`], [`spawn`]: processes that are restarted when they die and end when we do
+//! - [`secrets`], [`process_config`], [`ports`], [`context`]: what is written into the home
+//! - [`place`]: which installation an `edge` command is about
+//! - [`installation`]: topology and roster, at the bus
+//! - [`ready`], [`summary`], [`verify`]: waiting and telling
+//! - [`failure`]: exit codes
+
+pub mod children;
+pub mod context;
+pub mod edge_cli;
+pub mod failure;
+pub mod home;
+pub mod installation;
+pub mod monitor;
+pub mod nats;
+pub mod nats_conf;
+pub mod permissions;
+pub mod place;
+pub mod plan;
+pub mod ports;
+pub mod process_config;
+pub mod ready;
+pub mod secrets;
+pub mod settings;
+pub mod spawn;
+pub mod summary;
+pub mod up;
+pub mod verify;
+
+pub use edge_cli::EdgeCommand;
+pub use failure::{Options, Output};
+pub use up::Up;

@@ -58,7 +58,8 @@ impl Monitor {
     /// When the server does not say.
     pub async fn is_connected(&self, monitor_url: &str, public: &str) -> Result<bool> {
         let says = self.ask(&format!("{monitor_url}/connz?auth=true&limit=100000")).await?;
-        let connections = says["connections"].as_array().context("the server does not say who is connected")?;
+        let connections =
+            says["connections"].as_array().context("the server does not say who is connected")?;
         let is_user = |connection: &Value| {
             ["authorized_user", "nkey"].iter().any(|field| connection[field].as_str() == Some(public))
         };

@@ -1,6 +1,6 @@
 //! The NATS server of the stack: found, checked, configured from what the home knows, told to read that again.
 
-use crate::children::{Group, Plan};
+use crate::children::{self, Group, Plan};
 use crate::failure::Failure;
 use crate::home::{Home, write_private};
 use crate::monitor::Monitor;
@@ -10,7 +10,6 @@ use crate::secrets;
 use crate::settings::{Fleet, Server, Settings};
 use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -129,7 +128,8 @@ pub async fn await_healthy(home: &Home, monitor: &Monitor, monitor_url: &str) ->
     let tail = std::fs::read_to_string(&log).unwrap_or_default();
     let tail: Vec<&str> = tail.lines().rev().take(5).collect();
     let tail: String = tail.into_iter().rev().map(|line| format!("\n  {line}")).collect();
-    let detail = format!("the NATS server is not ready after {PATIENCE:?}; the end of {}:{tail}", log.display());
+    let detail =
+        format!("the NATS server is not ready after {PATIENCE:?}; the end of {}:{tail}", log.display());
     Err(Failure::unreachable(detail).into())
 }
 
@@ -138,14 +138,15 @@ pub async fn await_healthy(home: &Home, monitor: &Monitor, monitor_url: &str) ->
 /// # Errors
 /// When it does not run.
 pub fn reload(home: &Home) -> Result<()> {
-    let path = home.nats_pid();
-    let pid = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-    let told = pid.map(|pid| kill(Pid::from_raw(pid), Signal::SIGHUP));
+    // The server's own pid file can be left from before; a signal to a stranger could end it.
+    let told = children::pid_of(home, PROCESS)?.map(|pid| kill(pid, Signal::SIGHUP));
     match told {
         Some(Ok(())) => Ok(()),
         Some(Err(_)) | None => {
-            let detail =
-                format!("the NATS server of {} does not run; start `keywheel up` first", home.root().display());
+            let detail = format!(
+                "the NATS server of {} does not run; start `keywheel up` first",
+                home.root().display()
+            );
             Err(Failure::unreachable(detail).into())
         }
     }

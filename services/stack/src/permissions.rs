@@ -75,7 +75,7 @@ fn admin() -> Permissions {
 fn operator() -> Permissions {
     let mut publish = words(&[subject::COMMANDS_ALL, subject::ASK_ALL]);
     publish.extend([subject::EVENTS, subject::NOTICES].map(|stream| api("STREAM.INFO", stream)));
-    for stream in [subject::EVENTS, subject::RESULTS, subject::DELIVERY, subject::NOTICES, subject::PULSE] {
+    for stream in [subject::EVENTS, subject::RESULTS, subject::DELIVERY, subject::NOTICES] {
         publish.extend(direct_gets(stream));
     }
     Permissions { publish, subscribe: words(&[subject::PULSE_ALL, subject::NOTICES_ALL]) }
@@ -99,8 +99,8 @@ fn of_service(service: Service, instances: u32) -> Permissions {
     }
     let own = match service {
         Service::Issuer => staging(),
-        Service::Propagator => [staging(), releasing(), hearing_pulses().publish].concat(),
-        Service::UsageTracker => [queue(subject::USAGE, service), hearing_pulses().publish].concat(),
+        Service::Propagator => [staging(), words(&[subject::DELIVERY_ALL]), last_pulses()].concat(),
+        Service::UsageTracker => [queue(subject::USAGE, service), last_pulses()].concat(),
         Service::Retirer => Vec::new(),
     };
     publish.extend(own);
@@ -113,11 +113,8 @@ fn heard_by(service: Service) -> Vec<String> {
     let mut subscribe = words(&["$SRV.>"]);
     match service {
         Service::Issuer | Service::Retirer => {}
-        Service::Propagator => subscribe.extend(hearing_pulses().subscribe),
-        Service::UsageTracker => {
-            subscribe.push(subject::ASK_USAGE_ALL.to_owned());
-            subscribe.extend(hearing_pulses().subscribe);
-        }
+        Service::Propagator => subscribe.push(subject::PULSE_ALL.to_owned()),
+        Service::UsageTracker => subscribe.push(subject::ASK_USAGE_ALL.to_owned()),
     }
     subscribe
 }
@@ -132,8 +129,9 @@ fn replay(durable: &str) -> Vec<String> {
 /// A work queue: taken from, acknowledged, never rewound.
 fn queue(stream: &str, service: Service) -> Vec<String> {
     let durable = service.name();
-    let mut publish: Vec<String> =
-        ["CONSUMER.INFO", "CONSUMER.MSG.NEXT"].map(|call| format!("{}.{durable}", api(call, stream))).to_vec();
+    let mut publish: Vec<String> = ["CONSUMER.INFO", "CONSUMER.MSG.NEXT"]
+        .map(|call| format!("{}.{durable}", api(call, stream)))
+        .to_vec();
     publish.push(format!("$JS.ACK.{stream}.{durable}.>"));
     publish
 }
@@ -147,16 +145,9 @@ fn staging() -> Vec<String> {
     ]
 }
 
-/// Sealed secrets on their way to their owners: also read, to see what was delivered before a restart.
-fn releasing() -> Vec<String> {
-    [vec![subject::DELIVERY_ALL.to_owned()], direct_gets(subject::DELIVERY)].concat()
-}
-
-fn hearing_pulses() -> Permissions {
-    Permissions {
-        publish: vec![api("STREAM.INFO", subject::PULSE), api("STREAM.MSG.GET", subject::PULSE)],
-        subscribe: words(&[subject::PULSE_ALL]),
-    }
+/// Pulses that were stored before one began to listen, and since when they are kept.
+fn last_pulses() -> Vec<String> {
+    vec![api("STREAM.INFO", subject::PULSE), api("STREAM.MSG.GET", subject::PULSE)]
 }
 
 fn api(call: &str, stream: &str) -> String {
@@ -203,7 +194,8 @@ mod tests {
     fn only_the_administrator_changes_streams_and_consumers() {
         for role in everybody().iter().filter(|role| **role != Role::Admin) {
             for subject in publish(role) {
-                let changes = ["CREATE", "DELETE", "UPDATE", "$JS.API.>"].iter().any(|it| subject.contains(it));
+                let changes =
+                    ["CREATE", "DELETE", "UPDATE", "$JS.API.>"].iter().any(|it| subject.contains(it));
                 let purges = subject.contains("PURGE") && !subject.ends_with("KW_STAGE");
                 assert!(!changes && !purges, "{}: {subject}", role.name());
             }

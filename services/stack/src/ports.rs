@@ -114,7 +114,7 @@ pub async fn server(scheme: Scheme, before: Option<&Server>, finder: &mut Finder
     Ok(Server::Own { port, monitor: finder.keep(monitor).await? })
 }
 
-/// Where edges serve that have to move because the scheme changed, or whose free port was taken meanwhile.
+/// Sees to it that every edge has a port: moves them where the scheme changed, and where a free one was taken meanwhile.
 ///
 /// # Errors
 /// When a port that an edge must have is taken.

@@ -104,18 +104,18 @@ mod tests {
         home.create().unwrap();
         let server = Server::Own { port: 4222, monitor: 8222 };
         let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 2 };
-        write_service(&home, &settings, Service::Issuer, 2).unwrap();
+        write_service(&home, &settings, Service::Retirer, 2).unwrap();
         expect![[r#"
             # Written by the local stack at each start; changes made here are lost then.
             instance = 2
-            data_dir = "HOME/data/issuer-2"
+            data_dir = "HOME/data/retirer-2"
             lease = "15s"
 
             [bus]
             url = "nats://127.0.0.1:4222"
-            credentials = "HOME/credentials/issuer.nk"
+            credentials = "HOME/credentials/retirer.nk"
         "#]]
-        .assert_eq(&written("issuer-2", &home));
+        .assert_eq(&written("retirer-2", &home));
 
         let id = EdgeId::parse("e1").unwrap();
         let edge = Edge { id, listen: crate::ports::loopback(8081) };

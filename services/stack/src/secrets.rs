@@ -17,8 +17,7 @@ use zeroize::Zeroizing;
 pub fn ensure_user(home: &Home, role: &Role) -> Result<User> {
     let path = home.credential(&role.name());
     let credential = match read(&path)? {
-        Some(text) => Credential::parse(&text)
-            .with_context(|| format!("{} is damaged", path.display()))?,
+        Some(text) => Credential::parse(&text).with_context(|| format!("{} is damaged", path.display()))?,
         None => {
             let fresh = Credential::fresh();
             write_private(&path, fresh.seed().expose().as_bytes())?;

@@ -1,10 +1,12 @@
 //! What a home remembers between two starts: where its server is, and which edges it runs.
 
 use crate::home::{Home, read_json, write_json};
+use crate::permissions::Role;
 use anyhow::{Context as _, Result};
 use keywheel_domain::{EdgeId, Span};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// The lease of a fleet that is told none.
 pub const LEASE: Span = Span::secs(15);
@@ -26,6 +28,8 @@ pub enum Server {
         url: String,
         /// Its monitoring URL, if that is known.
         monitor: Option<String>,
+        /// File with the seed of a credential that may change streams and durables.
+        admin: PathBuf,
     },
 }
 
@@ -34,7 +38,7 @@ impl Server {
     pub fn url(&self) -> String {
         match self {
             Server::Own { port, monitor: _ } => format!("nats://127.0.0.1:{port}"),
-            Server::Existing { url, monitor: _ } => url.clone(),
+            Server::Existing { url, monitor: _, admin: _ } => url.clone(),
         }
     }
 
@@ -42,7 +46,15 @@ impl Server {
     pub fn monitor_url(&self) -> Option<String> {
         match self {
             Server::Own { port: _, monitor } => Some(format!("http://127.0.0.1:{monitor}")),
-            Server::Existing { url: _, monitor } => monitor.clone(),
+            Server::Existing { url: _, monitor, admin: _ } => monitor.clone(),
+        }
+    }
+
+    /// File with the credential that may change streams and durables.
+    pub fn admin(&self, home: &Home) -> PathBuf {
+        match self {
+            Server::Own { .. } => home.credential(&Role::Admin.name()),
+            Server::Existing { url: _, monitor: _, admin } => admin.clone(),
         }
     }
 }
@@ -237,10 +249,13 @@ mod tests {
         assert_eq!(Settings::load(&home).unwrap(), None);
         for server in [
             Server::Own { port: 4222, monitor: 30000 },
-            Server::Existing { url: "nats://a:4222,nats://b:4222".to_owned(), monitor: None },
+            Server::Existing {
+                url: "nats://a:4222,nats://b:4222".to_owned(),
+                monitor: None,
+                admin: "a.nk".into(),
+            },
         ] {
-            let settings =
-                Settings { server, port_base: Some(0), lease: LEASE.to_string(), instances: 2 };
+            let settings = Settings { server, port_base: Some(0), lease: LEASE.to_string(), instances: 2 };
             settings.save(&home).unwrap();
             assert_eq!(Settings::load(&home).unwrap(), Some(settings));
         }

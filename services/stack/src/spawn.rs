@@ -39,7 +39,10 @@ impl Spawner {
                 let _ = started.send(child);
             }
         };
-        std::thread::Builder::new().name("children".to_owned()).spawn(work).context("cannot start a thread")?;
+        std::thread::Builder::new()
+            .name("children".to_owned())
+            .spawn(work)
+            .context("cannot start a thread")?;
         Ok(Spawner(sender))
     }
 

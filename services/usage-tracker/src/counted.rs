@@ -37,7 +37,8 @@ impl Counted {
 
     /// Joins the range at `at` with the next where they touch.
     fn join(&mut self, at: usize) {
-        if let (Some((first, last)), Some((next, end))) = (self.0.get(at).copied(), self.0.get(at + 1).copied())
+        if let (Some((first, last)), Some((next, end))) =
+            (self.0.get(at).copied(), self.0.get(at + 1).copied())
             && last.checked_add(1) == Some(next)
         {
             self.0.remove(at + 1);

@@ -28,7 +28,8 @@ pub struct Cut {
     pub goodbye: bool,
 }
 
-/// A stretch of time: `from` exclusive, `through` inclusive.
+/// A stretch of time in which every use is known. Of its first and of its last millisecond not all may
+/// be: the bus tells no smaller times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
     /// Its beginning.

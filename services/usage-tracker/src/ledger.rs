@@ -69,7 +69,9 @@ impl Ledger {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.busy_timeout(std::time::Duration::from_secs(5))?;
         match connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
-            0 => connection.execute_batch(&format!("BEGIN;{CREATE}PRAGMA user_version = {SCHEMA};COMMIT;"))?,
+            0 => {
+                connection.execute_batch(&format!("BEGIN;{CREATE}PRAGMA user_version = {SCHEMA};COMMIT;"))?
+            }
             SCHEMA => {}
             found => anyhow::bail!(
                 "{} has schema {found}, this program knows {SCHEMA}; set it aside: proofs then begin anew",
@@ -133,7 +135,8 @@ impl Ledger {
     /// When SQLite fails.
     pub fn fresh(&self, max: u32) -> rusqlite::Result<Vec<KeyringId>> {
         let mut select = self.connection.prepare_cached("SELECT tenant, client FROM fresh LIMIT ?1")?;
-        let rows = select.query_map([max], |row| keyring(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?))?;
+        let rows =
+            select.query_map([max], |row| keyring(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?))?;
         rows.collect()
     }
 
@@ -277,7 +280,8 @@ fn coverage_of(connection: &Connection, edge: &EdgeId) -> rusqlite::Result<Cover
 fn every_coverage(connection: &Connection) -> rusqlite::Result<BTreeMap<EdgeId, Coverage>> {
     let mut select = connection.prepare_cached("SELECT * FROM coverage")?;
     let rows = select.query_map([], |row| {
-        let edge = EdgeId::parse(&row.get::<_, String>("edge")?).map_err(|error| damaged(error.to_string()))?;
+        let edge =
+            EdgeId::parse(&row.get::<_, String>("edge")?).map_err(|error| damaged(error.to_string()))?;
         Ok((edge, read_coverage(row)?))
     })?;
     rows.collect()
@@ -338,7 +342,11 @@ fn keyring(tenant: &str, client: &str) -> rusqlite::Result<KeyringId> {
 }
 
 fn damaged(detail: String) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, Type::Text, format!("the ledger is damaged: {detail}").into())
+    rusqlite::Error::FromSqlConversionFailure(
+        0,
+        Type::Text,
+        format!("the ledger is damaged: {detail}").into(),
+    )
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use keywheel_domain::{At, EdgeId, Span};
 pub const CLOCK_MARGIN: Span = Span::secs(2);
 
 /// How far behind an edge's coverage may lie before it is told as the reason of a delay.
-const LAG: Span = Span::secs(10);
+const LAG: Span = Span::secs(5);
 
 /// What is known of one edge of the roster. Its silence is to be read after its coverage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,14 +80,16 @@ impl Witness {
         self.silence.is_some_and(|silence| silence.ends() <= from)
     }
 
+    /// The last moment of which its reports tell every use.
     fn through(&self) -> At {
-        self.covered.map_or(At(0), |stretch| stretch.through)
+        self.covered.map_or(At(0), |stretch| stretch.through.before(Span(1)))
     }
 
     /// How this edge's silence about the version in `(from, through]` is known.
     fn covers(&self, from: At, through: At) -> Option<Covered> {
-        let covered = |Stretch { from, through }, basis| Covered { edge: self.edge.clone(), from, through, basis };
-        let reported = self.covered.filter(|own| own.from <= from && through <= own.through);
+        let covered =
+            |Stretch { from, through }, basis| Covered { edge: self.edge.clone(), from, through, basis };
+        let reported = self.covered.filter(|own| own.from <= from && through < own.through);
         let silent = self.silence.filter(|silence| silence.ends() <= from);
         reported
             .map(|own| covered(own, CoverBasis::Reported))

@@ -9,7 +9,7 @@ use crate::ledger::Ledger;
 use crate::removals::Removals;
 use keywheel_bus::follow::Sink;
 use keywheel_bus::gate::Sources;
-use keywheel_bus::reports::{Reports, Taken};
+use keywheel_bus::reports::Taken;
 use keywheel_bus::{Bus, BusError, Gate, Station};
 use keywheel_domain::event::FactKind;
 use keywheel_domain::{Address, At, Event, KeyringId, Span};
@@ -22,12 +22,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-mod record;
 mod prove;
+mod record;
 
 /// How long one taking of reports waits; what becomes due by time alone is seen no later.
 const WAIT: Duration = Duration::from_secs(1);
-/// How long a round at hand may go on after the process was asked to end.
+/// How long a round at hand, and then the reports on their way, may take after the process was asked to
+/// end. Those that are not taken come again, but late, and each edge's coverage breaks at such a gap.
 const DRAIN: Duration = Duration::from_secs(3);
 
 /// Several parts look at it, each for a short and synchronous while.
@@ -60,8 +61,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let ledger = Shared::new(Ledger::open(&config.data_dir.join("usage.db"))?);
     let sources = Sources { now, fresh_id: keywheel_token::id::fresh };
     let service = Service::UsageTracker;
-    let opening =
-        Station::open(&config.bus, service, config.instance, &config.data_dir, is_removal, sources);
+    let opening = Station::open(&config.bus, service, config.instance, &config.data_dir, is_removal, sources);
     let station = tokio::select! {
         station = opening => station?,
         () = shutdown.requested() => return Ok(()),
@@ -144,7 +144,6 @@ struct Tracker<'a> {
     ledger: &'a Shared<Ledger>,
     agenda: &'a Shared<Agenda>,
     lease: Span,
-    reports: Reports,
     removals: Removals,
     /// Keyrings with a proof in the log, used since, or not looked at since the start.
     doubtful: BTreeSet<KeyringId>,
@@ -159,15 +158,16 @@ impl<'a> Tracker<'a> {
         lease: Span,
     ) -> Self {
         let doubtful = agenda.lock().proved().cloned().collect();
-        let (reports, removals) = (bus.reports(), Removals::new(lease));
-        Self { bus, gate, ledger, agenda, lease, reports, removals, doubtful }
+        Self { bus, gate, ledger, agenda, lease, removals: Removals::new(lease), doubtful }
     }
 
     async fn work(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
-        while !shutdown.is_requested() {
+        let mut reports = self.bus.reports();
+        loop {
             let taken = tokio::select! {
-                taken = self.reports.next(WAIT) => taken,
-                () = shutdown.requested() => return Ok(()),
+                biased;
+                () = shutdown.requested() => break,
+                taken = reports.next(WAIT) => taken,
             };
             let overdue = async {
                 shutdown.requested().await;
@@ -175,14 +175,18 @@ impl<'a> Tracker<'a> {
             };
             let done = tokio::select! {
                 done = self.round(taken) => done,
-                () = overdue => return Ok(()),
+                () = overdue => break,
             };
             if let Err(error) = done {
                 wait_out(error)?;
                 shutdown.pause(WAIT / 2).await;
             }
         }
-        Ok(())
+        let drained = async { self.commit(&reports.rest().await?).await };
+        match tokio::time::timeout(DRAIN, drained).await {
+            Ok(Err(error)) => wait_out(error),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
     }
 
     /// A use that voids a proof is recorded before anything else is said.
@@ -251,7 +255,9 @@ impl From<keywheel_table::TableError> for Failure {
 fn wait_out(failure: Failure) -> anyhow::Result<()> {
     match failure {
         Failure::Ledger(error) => Err(error.into()),
-        Failure::Bus(error @ (BusError::Table(_) | BusError::Credentials(_) | BusError::Denied(_))) => Err(error.into()),
+        Failure::Bus(error @ (BusError::Table(_) | BusError::Credentials(_) | BusError::Denied(_))) => {
+            Err(error.into())
+        }
         Failure::Bus(
             error @ (BusError::Unreachable { .. }
             | BusError::Failed { .. }

@@ -130,9 +130,11 @@ impl Bus {
     /// needs, so that waiting would not help.
     pub async fn denied(&self) -> String {
         let mut denied = self.denied.clone();
-        match denied.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
+        // The guard must not live across the other arm's wait: it would tie the future to one thread.
+        let reason = denied.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
+            None => std::future::pending().await,
         }
     }
 

@@ -121,17 +121,27 @@ impl Follower {
         }
     }
 
+    /// Ends well when it should begin again: after another connection, behind which may be another
+    /// log, and when the log has more than it gives to the durable.
     async fn follow(&self, sink: &mut impl Sink, wait: &mut Duration) -> Result<(), BusError> {
+        let connections = self.bus.connections();
         self.check_identity().await?;
         let consumer = self.rewind().await?;
         *wait = Duration::from_millis(100);
         loop {
-            self.pull(&consumer, sink).await?;
+            let taken = self.pull(&consumer, sink).await?;
+            if self.bus.connections() != connections {
+                return Ok(());
+            }
+            if taken == 0 && self.check_identity().await? > self.fold.head().watermark {
+                return Ok(());
+            }
         }
     }
 
     /// The stream must be the one that was followed before, and not shorter than what was applied.
-    async fn check_identity(&self) -> Result<(), BusError> {
+    /// Gives its last sequence.
+    async fn check_identity(&self) -> Result<u64, BusError> {
         let log = self.bus.head().await?;
         let head = self.fold.head();
         let diverged = |detail: String| TableError::Diverged { seq: head.watermark, detail };
@@ -141,10 +151,11 @@ impl Follower {
         let created = log.created.0.to_be_bytes().to_vec();
         let known = self.fold.lock().note(CREATED)?;
         match known {
-            Some(known) if known != created => Err(diverged("it was created anew".to_owned()).into()),
-            Some(_) => Ok(()),
-            None => Ok(self.fold.lock().apply(&[], &[(CREATED, created)]).map(|_| ())?),
+            Some(known) if known != created => return Err(diverged("it was created anew".to_owned()).into()),
+            Some(_) => {}
+            None => drop(self.fold.lock().apply(&[], &[(CREATED, created)])?),
         }
+        Ok(log.seq)
     }
 
     /// Begins at the watermark itself: the first message then confirms the hash there.
@@ -156,9 +167,11 @@ impl Follower {
         stream.get_consumer(&self.durable).await.trying("opening the durable")
     }
 
-    async fn pull(&self, consumer: &Consumer<Config>, sink: &mut impl Sink) -> Result<(), BusError> {
+    /// Applies what comes in one pull, and says how many messages that were.
+    async fn pull(&self, consumer: &Consumer<Config>, sink: &mut impl Sink) -> Result<usize, BusError> {
         let messages = consumer.batch().max_messages(BATCH).expires(PULL).messages().await;
         let mut ready = messages.trying("pulling from the log")?.ready_chunks(BATCH);
+        let mut taken = 0;
         loop {
             let next = tokio::time::timeout(PULL * 2, ready.next()).await;
             let Some(chunk) = next.trying("waiting for the log")? else { break };
@@ -167,9 +180,11 @@ impl Follower {
                 .map(|message| to_message(&message?))
                 .collect::<Result<_, _>>()
                 .trying("reading the log")?;
+            taken += batch.len();
             self.apply(&batch, sink)?;
         }
-        self.apply(&[], sink)
+        self.apply(&[], sink)?;
+        Ok(taken)
     }
 
     fn apply(&self, batch: &[Message], sink: &mut impl Sink) -> Result<(), BusError> {

@@ -99,10 +99,7 @@ async fn take(bus: &Bus, service: Service) -> Result<Vec<Message>, BusError> {
     let stream = bus.stream(subject::COMMANDS).await?;
     let queue: PullConsumer =
         stream.get_consumer(service.name()).await.trying("opening the queue of commands")?;
-    let batch = queue.batch().max_messages(BATCH).expires(PULL).messages().await;
-    let mut ready = batch.trying("taking commands")?.ready_chunks(BATCH);
-    let next = tokio::time::timeout(PULL * 2, ready.next()).await.trying("taking commands")?;
-    next.into_iter().flatten().map(|message| message.trying("taking commands")).collect()
+    crate::queue::take(&queue, BATCH, PULL, "taking commands").await
 }
 
 /// Works on different keyrings at once, on the commands of one keyring one after another.
@@ -173,7 +170,10 @@ async fn refuse_unreadable(
     };
     match gate.bus.result(id).await? {
         Some(Last { entry: Entry::Final(_), .. }) => Ok(()),
-        Some(Last { seq, .. }) => put(gate, &malformed(id, error), seq).await.map(|_| ()),
+        Some(Last { entry: Entry::Intent(_), .. }) => Err(BusError::Failed {
+            what: "refusing a command",
+            detail: "another command of the same id is being decided".to_owned(),
+        }),
         None => put(gate, &malformed(id, error), 0).await.map(|_| ()),
     }
 }
@@ -309,7 +309,7 @@ async fn refuse(
         return Ok(false);
     }
     match last.map(|last| &last.entry) {
-        Some(Entry::Intent(intent)) if intent.intent == loaded.seq => Err(BusError::Failed {
+        Some(Entry::Intent(intent)) if intent.intent >= loaded.seq => Err(BusError::Failed {
             what: "refusing a command",
             detail: "another replica intends to accept it".to_owned(),
         }),

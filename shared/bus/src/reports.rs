@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Most reports that are taken at a time.
 const BATCH: usize = 256;
 /// How long one pull waits for reports; a lost connection is noticed soon after.
-const PULL: Duration = Duration::from_secs(5);
+const PULL: Duration = Duration::from_secs(1);
 
 /// A report that was taken from the queue; it comes again until it is [`Taken::done`].
 pub struct Taken {
@@ -72,7 +72,8 @@ pub struct Reports {
 type Pulled = Result<async_nats::jetstream::Message, async_nats::Error>;
 
 impl Reports {
-    /// The next reports in the order in which they were stored; empty after `wait` without any.
+    /// The next reports in the order in which they were stored; empty after `wait` without any. May be
+    /// given up while it waits: nothing is lost.
     ///
     /// # Errors
     /// When the bus cannot be asked.
@@ -89,6 +90,20 @@ impl Reports {
             }
             Err(_) => Ok(Vec::new()),
         }
+    }
+
+    /// What the open pull still brings until it ends, a second later at most. Nothing is on its way then,
+    /// so whoever takes the next reports takes up where this one ended.
+    ///
+    /// # Errors
+    /// When a report cannot be placed.
+    pub async fn rest(&mut self) -> Result<Vec<Taken>, BusError> {
+        let mut rest = Vec::new();
+        let Some(mut open) = self.open.take() else { return Ok(rest) };
+        while let Ok(Some(messages)) = tokio::time::timeout(PULL * 2, open.next()).await {
+            rest.extend(self.read(messages)?);
+        }
+        Ok(rest)
     }
 
     fn read(&mut self, messages: Vec<Pulled>) -> Result<Vec<Taken>, BusError> {

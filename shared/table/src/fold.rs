@@ -148,14 +148,14 @@ impl Fold {
     /// # Errors
     /// When SQLite fails, a row is damaged, or the rows are not those that the table digest counts.
     pub fn each(&self, mut take: impl FnMut(Address, State)) -> Result<(), TableError> {
-        let mut select = self.connection.prepare("SELECT subject, state, hash FROM address")?;
+        let mut select = self.connection.prepare(SELECT_ROW)?;
         let mut rows = select.query([])?;
         let mut digest = [0; 32];
         while let Some(row) = rows.next()? {
-            let (subject, state, hash) = read_checked(row)?;
+            let (subject, loaded, hash) = read_row(row)?;
             combine(&mut digest, &hash);
             if let Ok(address) = subject::parse_event(&subject) {
-                take(address, state);
+                take(address, loaded.state);
             }
         }
         if digest == self.head.digest {
@@ -169,14 +169,13 @@ impl Fold {
     /// # Errors
     /// When SQLite fails or a row is damaged.
     pub fn open_addresses(&self) -> Result<Vec<(Address, State)>, TableError> {
-        let mut select =
-            self.connection.prepare_cached("SELECT subject, state, hash FROM address WHERE open = 1")?;
+        let mut select = self.connection.prepare_cached(&format!("{SELECT_ROW} WHERE open = 1"))?;
         let mut rows = select.query([])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let (subject, state, _) = read_checked(row)?;
+            let (subject, loaded, _) = read_row(row)?;
             if let Ok(address) = subject::parse_event(&subject) {
-                found.push((address, state));
+                found.push((address, loaded.state));
             }
         }
         Ok(found)
@@ -312,16 +311,28 @@ impl Work<'_> {
     }
 }
 
+const SELECT_ROW: &str = "SELECT subject, seq, prev, frozen, state, hash FROM address";
+
 fn load_row(connection: &Connection, subject: &str) -> Result<Loaded, TableError> {
-    let row = connection
-        .prepare_cached("SELECT seq, prev, frozen, state FROM address WHERE subject = ?1")?
-        .query_row([subject], |row| {
-            Ok((row.get::<_, u64>(0)?, row.get(1)?, row.get(2)?, row.get::<_, Vec<u8>>(3)?))
-        })
-        .optional()?;
-    let Some((seq, prev, frozen, bytes)) = row else { return Ok(Loaded::default()) };
-    let state = stored::read(&bytes).map_err(|error| damaged(subject, &error))?;
-    Ok(Loaded { state, seq, prev, frozen })
+    let mut select = connection.prepare_cached(&format!("{SELECT_ROW} WHERE subject = ?1"))?;
+    let mut rows = select.query([subject])?;
+    let loaded = rows.next()?.map(read_row).transpose()?;
+    Ok(loaded.map(|(_, loaded, _)| loaded).unwrap_or_default())
+}
+
+/// Reads what [`SELECT_ROW`] found. A damaged row is never gone on with: written again, its damage
+/// would get a hash that fits.
+fn read_row(row: &Row<'_>) -> Result<(String, Loaded, [u8; 32]), TableError> {
+    let subject: String = row.get(0)?;
+    let (seq, prev, frozen): (u64, Option<[u8; 32]>, Option<String>) =
+        (row.get(1)?, row.get(2)?, row.get(3)?);
+    let (bytes, hash): (Vec<u8>, [u8; 32]) = (row.get(4)?, row.get(5)?);
+    let loaded = Loaded { state: State::default(), seq, prev, frozen };
+    if hash != row_hash(&subject, &loaded, &bytes) {
+        return Err(damaged(&subject, &"its hash does not match"));
+    }
+    let state = stored::read(&bytes).map_err(|error| damaged(&subject, &error))?;
+    Ok((subject, Loaded { state, ..loaded }, hash))
 }
 
 /// Writes a row and gives what its change does to the table digest.
@@ -331,7 +342,7 @@ fn put_row(transaction: &Transaction<'_>, subject: &str, loaded: &Loaded) -> Res
         .query_row([subject], |row| row.get(0))
         .optional()?;
     let bytes = stored::write(&loaded.state).map_err(|error| damaged(subject, &error))?;
-    let hash = row_hash(subject, &bytes);
+    let hash = row_hash(subject, loaded, &bytes);
     transaction
         .prepare_cached("INSERT OR REPLACE INTO address VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
         .execute(params![
@@ -356,22 +367,16 @@ fn combine(digest: &mut [u8; 32], hash: &[u8; 32]) {
     }
 }
 
-fn row_hash(subject: &str, state: &[u8]) -> [u8; 32] {
+/// Over everything that the log alone determines, so that it is the same for every reader: also
+/// whether the address is frozen, but not in which words.
+fn row_hash(subject: &str, loaded: &Loaded, state: &[u8]) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(subject.as_bytes());
-    hash.update([0]);
+    hash.update([0, u8::from(loaded.frozen.is_some()), u8::from(loaded.prev.is_some())]);
+    hash.update(loaded.seq.to_be_bytes());
+    hash.update(loaded.prev.unwrap_or_default());
     hash.update(state);
     hash.finalize().into()
-}
-
-fn read_checked(row: &Row<'_>) -> Result<(String, State, [u8; 32]), TableError> {
-    let (subject, bytes): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
-    let hash: [u8; 32] = row.get(2)?;
-    if hash != row_hash(&subject, &bytes) {
-        return Err(TableError::Damaged { subject, detail: "its hash does not match".to_owned() });
-    }
-    let state = stored::read(&bytes).map_err(|error| damaged(&subject, &error))?;
-    Ok((subject, state, hash))
 }
 
 fn damaged(subject: &str, error: &dyn std::fmt::Display) -> TableError {

@@ -18,6 +18,9 @@ pub const ENVELOPE_V: u32 = 1;
 /// Largest event that is read or written, in bytes.
 pub const EVENT_BYTES_MAX: usize = 256 * 1024;
 
+/// Deepest nesting that is read; deeper ones could exhaust a thread's stack.
+const DEPTH_MAX: usize = 64;
+
 #[derive(Serialize, Deserialize)]
 struct Envelope<B> {
     id: Id,
@@ -152,6 +155,7 @@ fn body<B: DeserializeOwned>(payload: &[u8]) -> Result<B, Malformed> {
 
 fn unpack<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(payload);
+    reader.set_max_depth(DEPTH_MAX);
     serde_path_to_error::deserialize(&mut reader)
         .map_err(|error| Malformed::new(error.path().to_string(), error.inner()))
 }

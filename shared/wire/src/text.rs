@@ -100,7 +100,7 @@ macro_rules! as_text {
 
 as_text!(Moment, |m: Moment| moment(m.0), |text: &str| parse_moment(text).map(Moment));
 as_text!(Length, |l: Length| l.0.to_string(), |text: &str| Span::parse(text).map(Length));
-as_text!(Id, |i: Id| id(i.0), |text: &str| parse_id("id", text).map(Id));
+as_text!(Id, |i: Id| id(i.0), |text: &str| { parse_id("id", text).map(Id).map_err(|_| "expected a UUID") });
 as_text!(Hex32, |h: Hex32| hex(&h.0), |text: &str| parse_hex32(text).map(Hex32));
 
 impl From<Digest> for Hex32 {

@@ -181,9 +181,9 @@ async fn a_paused_edge_accepts_nothing_after_its_lease() {
     let scene = Scene::open().await;
     scene.operator.policy(&tenant(), json!({ "class": "strict" })).await.unwrap();
     let (_, key) = scene.operator.issue(&keyring("paused")).await.unwrap();
-    let edge = scene.stack.edge("edge-2").unwrap().to_owned();
+    let edge = scene.stack.edge("e2").unwrap().to_owned();
     assert!(scene.ask(&edge, &key).await.valid);
-    scene.stack.signal("edge-2", Signal::SIGSTOP).unwrap();
+    scene.stack.signal("edge-e2", Signal::SIGSTOP).unwrap();
     let fields = json!({ "all": true, "reason": "leaked" });
     let outcome = scene.operator.accepted(&address("paused"), Verb::Revoke, fields).await.unwrap();
     let receipt = receipt(&scene, "paused", outcome.event.unwrap().seq).await;
@@ -195,7 +195,7 @@ async fn a_paused_edge_accepts_nothing_after_its_lease() {
     let (http, text) = (scene.http.clone(), key.expose().to_owned());
     let asked = tokio::spawn(async move { traffic::ask(&http, &edge, &text, false).await });
     tokio::time::sleep(Duration::from_millis(200)).await;
-    scene.stack.signal("edge-2", Signal::SIGCONT).unwrap();
+    scene.stack.signal("edge-e2", Signal::SIGCONT).unwrap();
     assert!(!asked.await.unwrap().unwrap().valid, "accepted after its receipt");
     scene.stop().await;
 }

@@ -69,7 +69,7 @@ async fn the_retirer_killed_in_mid_rotation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edge_killed_in_mid_rotation() {
-    survives("edge-1", kill("edge-1")).await;
+    survives("edge-e1", kill("edge-e1")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

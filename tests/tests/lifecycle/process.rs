@@ -24,7 +24,7 @@ fn await_gone(pids: &[(&str, Pid)]) {
 }
 
 const NAMES: [&str; 7] =
-    ["nats-server", "issuer", "propagator", "usage-tracker", "retirer", "edge-1", "edge-2"];
+    ["nats-server", "issuer", "propagator", "usage-tracker", "retirer", "edge-e1", "edge-e2"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_killed_hard_leaves_nothing_running_and_continues_where_it_was() {
@@ -54,11 +54,11 @@ async fn a_stack_killed_hard_leaves_nothing_running_and_continues_where_it_was()
 async fn an_edge_restarted_without_the_bus_serves_what_it_knows() {
     let scene = Scene::with(|options| options.restart = false).await;
     let (_, key) = scene.operator.issue(&keyring("alone")).await.unwrap();
-    let edge = scene.stack.edge("edge-1").unwrap().to_owned();
+    let edge = scene.stack.edge("e1").unwrap().to_owned();
     assert!(scene.ask(&edge, &key).await.valid);
     scene.stack.signal("nats-server", Signal::SIGKILL).unwrap();
-    scene.stack.signal("edge-1", Signal::SIGKILL).unwrap();
-    let config = scene.stack.home().join("config/edge-1.toml");
+    scene.stack.signal("edge-e1", Signal::SIGKILL).unwrap();
+    let config = scene.stack.home().join("config/edge-e1.toml");
     let mut child = Command::new(binary().unwrap()).args(["run", "edge", "--config"]).arg(config).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     let answer = loop {

@@ -6,9 +6,7 @@ use keywheel_domain::event::{
     Barrier, CommandId, EventId, OverBasis, PassedOver, QuietProof, RotationId, Use,
 };
 use keywheel_domain::key::Overlap;
-use keywheel_domain::{
-    Actor, Address, At, Digest, EdgeId, Event, KeySpec, Kid, KeyringId, Policy, Span,
-};
+use keywheel_domain::{Actor, Address, At, Digest, EdgeId, Event, KeySpec, KeyringId, Kid, Policy, Span};
 
 const AT: At = At(1_800_000_000_000);
 
@@ -69,13 +67,8 @@ fn activated() -> Fact {
 }
 
 fn rolled_back() -> Fact {
-    let overlap = Overlap {
-        since: AT,
-        not_before: AT,
-        deadline: AT,
-        retire_at_deadline: false,
-        quiet: Span(0),
-    };
+    let overlap =
+        Overlap { since: AT, not_before: AT, deadline: AT, retire_at_deadline: false, quiet: Span(0) };
     let withdrawn = vec![(Version(2), KeyState::Retiring(overlap)), (Version(3), KeyState::Issued)];
     Fact::RolledBack(Restored { to_seq: 12, restored: vec![Version(1)], withdrawn })
 }
@@ -96,5 +89,15 @@ fn every_kind_of_event_is_told() {
         Fact::EdgeAdded(edge("edge-a")),
         Fact::EdgeRemoved(edge("edge-a")),
     ];
-    expect![[r#""#]].assert_eq(&told(facts));
+    expect![[r#"
+        2027-01-15T08:00:00Z       1  acme/app  KeyIssued  v2 issued by a rotation, to supersede v1, kid 0123456789, scopes a b; cancels v1 (by alice)
+        2027-01-15T08:00:00Z       2  acme/app  KeyActivated  v2 activated, position 41: applied on 1 edge (edge-a); edge-b was passed over: silent for a whole lease; supersedes v1 (by alice)
+        2027-01-15T08:00:00Z       3  acme/app  KeySeen  v1 seen in use: 3 times, first 2027-01-15T08:00:00Z, last 2027-01-15T08:00:00Z; unused after 2027-01-15T08:00:00Z until 2027-01-15T09:00:00Z on every edge: edge-a reported and edge-b past its horizon (by alice)
+        2027-01-15T08:00:00Z       4  acme/app  KeyRetired  v1 and v2 retired (superseded): unused after 2027-01-15T08:00:00Z until 2027-01-15T09:00:00Z on every edge, v3 in use (by alice)
+        2027-01-15T08:00:00Z       5  acme/app  KeyRetired  v1 and v2 retired (superseded): its overlap_max ended 2027-01-15T08:00:00Z (by alice)
+        2027-01-15T08:00:00Z       6  acme/app  KeyRetired  v1 and v2 revoked: leaked (by alice)
+        2027-01-15T08:00:00Z       7  acme/app  RolledBack  rolled back to position 12: v1 active again, v2 retiring, until 2027-01-15T08:00:00Z at most, v3 issued (by alice)
+        2027-01-15T08:00:00Z       8  acme/app  PolicySet  policy: max_active 2, quiet 1h (by alice)
+        2027-01-15T08:00:00Z       9  acme/app  EdgeAdded  edge-a is on the roster (by alice)
+        2027-01-15T08:00:00Z      10  acme/app  EdgeRemoved  edge-a is off the roster (by alice)"#]].assert_eq(&told(facts));
 }

@@ -89,13 +89,25 @@ fn a_delayed_report_fills_no_gap() {
 
 #[test]
 fn a_doubled_report_changes_nothing() {
-    steady().report(A, 2, 35).report(A, 0, 36).report(A, 2, 30).covers(10, 20).report(A, 3, 40).covers(10, 30);
+    steady()
+        .report(A, 2, 35)
+        .report(A, 0, 36)
+        .report(A, 2, 30)
+        .covers(10, 20)
+        .report(A, 3, 40)
+        .covers(10, 30);
 }
 
 #[test]
 fn an_unreadable_report_begins_anew() {
     let broken = steady().unreadable(40).covers(10, 20);
-    broken.report(A, 2, 30).covers(10, 20).report(A, 3, 50).covers_nothing(50).report(A, 4, 60).covers(50, 50);
+    broken
+        .report(A, 2, 30)
+        .covers(10, 20)
+        .report(A, 3, 50)
+        .covers_nothing(50)
+        .report(A, 4, 60)
+        .covers(50, 50);
 }
 
 #[test]

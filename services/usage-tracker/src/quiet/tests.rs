@@ -11,13 +11,14 @@ fn edge(name: &str) -> EdgeId {
     EdgeId::parse(name).unwrap()
 }
 
-/// An edge that reports since long ago, up to `through`.
+/// An edge that reports since long ago, of which `through` is the last moment that is certain.
 fn reporting(name: &str, through: At) -> Witness {
     reporting_since(name, At(0), through)
 }
 
 fn reporting_since(name: &str, from: At, through: At) -> Witness {
-    Witness { edge: edge(name), covered: Some(Stretch { from, through }), silence: None }
+    let covered = Some(Stretch { from, through: At(through.0 + 1) });
+    Witness { edge: edge(name), covered, silence: None }
 }
 
 /// An edge without reports whose last contact lies at `contact`.
@@ -120,7 +121,7 @@ fn an_edge_that_fell_silent_a_moment_ago_holds_the_window_back() {
 #[test]
 fn a_window_that_ended_long_ago_is_no_proof() {
     let old = NOW.before(QUIET).before(Span::secs(31));
-    let why = Why::CoveredThrough(old);
+    let why = Why::CoveredThrough(At(old.0 + 1));
     assert_eq!(blocks(&[reporting("a", X), reporting("b", old)], None).1, [("b".to_owned(), why)]);
 }
 

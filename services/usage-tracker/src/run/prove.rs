@@ -126,12 +126,11 @@ async fn witness(
 ) -> Result<Result<QuietProof, Blocked>, BusError> {
     let logged = looked.state.keys.get(&version).and_then(|key| key.seen);
     let last_use = used.map(|seen| seen.last).max(logged.map(|seen| seen.last));
-    let asked = Asked { quiet, last_use, now, edges: witnesses.covered() };
-    let blocked = match prove(&asked) {
+    let blocked = match prove(&Asked { quiet, last_use, now, edges: witnesses.covered() }) {
         Err(blocked) if blocked.used.is_none() && !blocked.edges.is_empty() => blocked,
         settled => return Ok(settled),
     };
     let blocking: BTreeSet<&EdgeId> = blocked.edges.iter().map(|(edge, _)| edge).collect();
     let edges = witnesses.with_silence(&blocking, &looked.state, &looked.tenant).await?;
-    Ok(prove(&Asked { edges: &edges, ..asked }))
+    Ok(prove(&Asked { quiet, last_use, now, edges: &edges }))
 }

@@ -85,7 +85,8 @@ fn told(
     uses: BTreeMap<Version, Seen>,
     tells: impl Fn(&Key, &Seen) -> bool,
 ) -> Vec<(Version, Seen)> {
-    let is_told = |(version, seen): &(Version, Seen)| state.keys.get(version).is_some_and(|key| tells(key, seen));
+    let is_told =
+        |(version, seen): &(Version, Seen)| state.keys.get(version).is_some_and(|key| tells(key, seen));
     uses.into_iter().filter(is_told).collect()
 }
 

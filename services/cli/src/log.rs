@@ -1,0 +1,140 @@
+//! `keywheel log`: the events as they stand in the log, and as they come.
+
+use crate::arguments::{self, Output};
+use crate::failure::Failure;
+use crate::log_words;
+use crate::session::Session;
+use clap::Args;
+use keywheel_domain::{Address, Recorded};
+use keywheel_runtime::exit;
+use keywheel_table::Message;
+use keywheel_wire::{event, subject};
+use serde_json::json;
+use std::time::Duration;
+
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The options of `log`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  keywheel log acme/checkout
+  keywheel log --follow --output json --from-seq 100")]
+pub struct Log {
+    /// Of whom: tenant, or tenant/client [default: everything]
+    #[arg(value_name = "T[/C]", value_parser = arguments::tenant_or_keyring)]
+    address: Option<Address>,
+    /// Go on with what comes
+    #[arg(long, short)]
+    follow: bool,
+    /// Begin at this position
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    from_seq: u64,
+}
+
+impl Log {
+    /// Shows the events.
+    pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+        let filter = self.address.as_ref().filter(|address| address.keyring().is_some());
+        let mut from = self.from_seq;
+        loop {
+            let page = session.bus.page(from, filter).await?;
+            for message in page.iter().filter(|message| self.is_meant(message)) {
+                session.screen.line(&line(message, session.screen.output))?;
+            }
+            match page.last() {
+                Some(last) => from = last.seq + 1,
+                None if !self.follow => return Ok(exit::DONE),
+                None => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    /// A tenant has no subject of its own that holds its clients', so its events are picked out here.
+    fn is_meant(&self, message: &Message) -> bool {
+        let Some(meant) = &self.address else { return true };
+        let address = subject::parse_event(&message.subject);
+        address.is_ok_and(|address| match meant {
+            Address::Keyring(_) | Address::Installation => address == *meant,
+            Address::Tenant(tenant) => address.tenant() == Some(tenant),
+        })
+    }
+}
+
+fn line(message: &Message, output: Output) -> String {
+    match output {
+        Output::Json => json_line(message),
+        Output::Text => match event::read(&message.subject, &message.payload) {
+            Ok(read) => log_words::line(&Recorded { seq: message.seq, event: read.event }),
+            Err(error) => format!("{:>6}  {}  cannot be understood: {error}", message.seq, message.subject),
+        },
+    }
+}
+
+fn json_line(message: &Message) -> String {
+    let unreadable = |why: String| json!({ "subject": message.subject, "unreadable": why });
+    let mut document = match event::to_json(&message.payload) {
+        Ok(document) if document.is_object() => document,
+        Ok(_) => unreadable("no event".to_owned()),
+        Err(error) => unreadable(error.to_string()),
+    };
+    document["seq"] = json!(message.seq);
+    document.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keywheel_domain::event::{CommandId, EventId, Fact};
+    use keywheel_domain::{Actor, At, EdgeId, Event};
+    use keywheel_wire::event::{Link, write};
+
+    fn message(subject: &str, payload: Vec<u8>) -> Message {
+        Message { seq: 7, subject: subject.to_owned(), payload }
+    }
+
+    fn edge_added() -> Message {
+        let event = Event {
+            id: EventId(1),
+            address: Address::Installation,
+            at: At(1_800_000_000_000),
+            actor: Actor::parse("alice").unwrap(),
+            command: CommandId(1),
+            rotation: None,
+            fact: Fact::EdgeAdded(EdgeId::parse("edge-1").unwrap()),
+        };
+        message("kw.evt._._", write(&event, Link { revision: 1, prev: None }).unwrap())
+    }
+
+    #[test]
+    fn a_line_is_a_sentence_or_a_document() {
+        let added = edge_added();
+        assert_eq!(
+            line(&added, Output::Text),
+            "2027-01-15T08:00:00Z       7  the installation  EdgeAdded  edge-1 is on the roster (by alice)"
+        );
+        let document: serde_json::Value = serde_json::from_str(&line(&added, Output::Json)).unwrap();
+        assert_eq!((&document["seq"], &document["type"]), (&json!(7), &json!("EdgeAdded")));
+        assert_eq!(document["body"]["edge"], "edge-1");
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_shown_as_such() {
+        let odd = message("kw.evt.acme.app", b"\xc1".to_vec());
+        assert!(line(&odd, Output::Text).contains("kw.evt.acme.app  cannot be understood"));
+        let document: serde_json::Value = serde_json::from_str(&line(&odd, Output::Json)).unwrap();
+        assert_eq!((&document["seq"], &document["subject"]), (&json!(7), &json!("kw.evt.acme.app")));
+        assert!(document["unreadable"].is_string());
+        assert!(json_line(&message("kw.evt.acme.app", vec![1])).contains("unreadable"));
+    }
+
+    #[test]
+    fn a_tenants_events_are_its_own_and_its_clients() {
+        let meant = |address: &str, subject: &str| {
+            let address = Some(arguments::tenant_or_keyring(address).unwrap());
+            Log { address, follow: false, from_seq: 1 }.is_meant(&message(subject, Vec::new()))
+        };
+        assert!(meant("acme", "kw.evt.acme.app") && meant("acme", "kw.evt.acme._"));
+        assert!(!meant("acme", "kw.evt.other.app") && !meant("acme", "kw.evt._._"));
+        assert!(meant("acme/app", "kw.evt.acme.app") && !meant("acme/app", "kw.evt.acme.other"));
+    }
+}

@@ -1,0 +1,89 @@
+//! `keywheel status`: what is true now, and what waits for what.
+
+use crate::arguments;
+use crate::failure::Failure;
+use crate::replay::{Followed, Told, World};
+use crate::session::{Session, now};
+use crate::status_table::{self, Line};
+use crate::status_version::{self, View};
+use crate::waiting_words::silent_words;
+use clap::Args;
+use keywheel_domain::{Address, KeyringId};
+use keywheel_runtime::exit;
+use keywheel_wire::usage::Usage;
+use serde_json::{Value, json};
+
+/// The options of `status`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  keywheel status
+  keywheel status acme/checkout")]
+pub struct Status {
+    /// Of whom: tenant, or tenant/client [default: all keyrings]
+    #[arg(value_name = "T[/C]", value_parser = arguments::tenant_or_keyring)]
+    address: Option<Address>,
+}
+
+impl Status {
+    /// Shows the keyrings, or one keyring's versions.
+    pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
+        match &self.address {
+            Some(Address::Keyring(keyring)) => one(session, keyring).await,
+            None | Some(Address::Tenant(_) | Address::Installation) => {
+                many(session, self.address.as_ref()).await
+            }
+        }
+    }
+}
+
+async fn many(session: &Session<'_>, within: Option<&Address>) -> Result<u8, Failure> {
+    let world = World::read(&session.bus).await?;
+    let now = now();
+    let is_meant = |keyring: &KeyringId| within.is_none_or(|within| within.tenant() == Some(&keyring.tenant));
+    let line = |(address, told): (&'_ Address, &'_ Told)| {
+        let keyring = address.keyring().filter(|keyring| is_meant(keyring))?;
+        let line = Line::of(keyring, told, now);
+        (!told.state().keys.is_empty()).then(|| (line.row(), line.to_json()))
+    };
+    let (rows, documents): (Vec<_>, Vec<Value>) =
+        world.iter().filter_map(|(address, told)| line((address, told))).unzip();
+    let table = match rows.len() {
+        0 => "no keyring has a key yet; `keywheel issue TENANT/CLIENT` makes one".to_owned(),
+        _ => session.screen.table(&status_table::HEADER, rows),
+    };
+    session.screen.show(&json!({ "keyrings": documents }), &table)?;
+    Ok(exit::DONE)
+}
+
+async fn one(session: &Session<'_>, keyring: &KeyringId) -> Result<u8, Failure> {
+    let log = Followed::read(&session.bus, Address::Keyring(keyring.clone())).await?;
+    if log.state().keys.is_empty() {
+        return Err(Failure::refused("no_key", format!("{keyring} has no key; issue one first")));
+    }
+    let usage = session.bus.ask_usage(keyring).await.ok();
+    let now = now();
+    let views = View::all(log.told(), usage.as_ref(), now);
+    let document = json!({
+        "tenant": keyring.tenant.as_str(),
+        "client": keyring.client.as_str(),
+        "versions": views.iter().map(View::to_json).collect::<Vec<_>>(),
+        "silent": usage.as_ref().map(|usage| &usage.silent),
+    });
+    let table = session.screen.table(&status_version::HEADER, views.iter().map(View::row).collect());
+    let mut lines = vec![table];
+    lines.extend(views.iter().filter_map(|view| view.waits(usage.as_ref())));
+    lines.extend(usage_words(usage.as_ref()));
+    session.screen.show(&document, &lines.join("\n"))?;
+    Ok(exit::DONE)
+}
+
+/// How complete the picture of use is; nothing where it is complete.
+fn usage_words(usage: Option<&Usage>) -> Option<String> {
+    match usage {
+        Some(usage) => silent_words(usage),
+        None => Some("the usage-tracker did not answer: last use is as the log says".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,289 @@
+//! `keywheel edge add|remove`: an edge gets its credential, durable and place on the roster, or loses them.
+
+use crate::context::ContextEdge;
+use crate::failure::{Failure, Options, Output, print, report};
+use crate::home;
+use crate::installation::{self, connect_admin, connect_role};
+use crate::monitor::Monitor;
+use crate::permissions::Role;
+use crate::place::Place;
+use crate::ports::{self, Finder, Scheme};
+use crate::settings::{Edge, Server};
+use crate::{process_config, secrets, summary};
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+use keywheel_bus::topology;
+use keywheel_domain::EdgeId;
+use keywheel_runtime::exit;
+use keywheel_token::id;
+use keywheel_wire::outcome::{Outcome, Word};
+use keywheel_wire::subject::Verb;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long to wait for the server, and then for the roster.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Change which edges there are.
+#[derive(Subcommand, Debug)]
+pub enum EdgeCommand {
+    /// Make an edge's credential, durable and configuration, and put it on the roster
+    #[command(after_help = "Example:\n  keywheel edge add paris --listen 127.0.0.1:9001")]
+    Add(Add),
+    /// Withdraw an edge's credential, then take it off the roster
+    #[command(after_help = "Example:\n  keywheel edge remove paris")]
+    Remove(Remove),
+}
+
+/// What `edge add` takes.
+#[derive(Args, Debug)]
+pub struct Add {
+    /// Its name on the roster: a-z, 0-9, _ and -
+    #[arg(value_parser = parse_id)]
+    pub id: EdgeId,
+    /// Where it will serve; else the next port on loopback
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Where
+    #[command(flatten)]
+    pub at: Where,
+}
+
+/// What `edge remove` takes.
+#[derive(Args, Debug)]
+pub struct Remove {
+    /// Its name on the roster
+    #[arg(value_parser = parse_id)]
+    pub id: EdgeId,
+    /// Where
+    #[command(flatten)]
+    pub at: Where,
+}
+
+/// Which installation is meant.
+#[derive(Args, Clone, Debug)]
+pub struct Where {
+    /// Home of the stack; credentials and configuration of edges are written here
+    #[arg(long, value_name = "DIR", env = "KEYWHEEL_HOME", default_value = ".keywheel")]
+    pub home: PathBuf,
+    /// Seed file of a user that may create and delete durables; else the context's
+    #[arg(long, value_name = "FILE")]
+    pub admin_credentials: Option<PathBuf>,
+}
+
+fn parse_id(text: &str) -> Result<EdgeId, String> {
+    EdgeId::parse(text).map_err(|error| error.to_string())
+}
+
+impl EdgeCommand {
+    /// Does it and returns the exit code. Says itself what went wrong.
+    pub async fn run(self, options: &Options) -> u8 {
+        let done = match self {
+            EdgeCommand::Add(add) => add.run(options).await,
+            EdgeCommand::Remove(remove) => remove.run(options).await,
+        };
+        done.map_or_else(|error| report(&error, options.output), |()| exit::DONE)
+    }
+}
+
+impl Add {
+    async fn run(self, options: &Options) -> Result<()> {
+        let patience = options.timeout.unwrap_or(PATIENCE);
+        let place = Place::find(&self.at, options.context.as_deref())?;
+        place.demand_running()?;
+        let edge = self.enlist(&place)?;
+        let role = Role::Edge(edge.id.clone());
+        let user = secrets::ensure_user(&place.home, &role)?;
+        if let Server::Own { .. } = place.settings.server {
+            place.reconfigure()?;
+        }
+        if !is_let_in(&place, &role, patience).await {
+            return Err(match place.settings.server {
+                Server::Own { .. } => {
+                    Failure::unfinished(format!("the server does not let {} in; see its log", edge.id)).into()
+                }
+                Server::Existing { .. } => summary::unknown_users(&[user], place.settings.instances).into(),
+            });
+        }
+        let admin = connect_admin(&place.home, &place.settings.server).await?;
+        topology::ensure_edge(&admin, &edge.id).await?;
+        admin.close().await;
+        home::private_folder(&place.home.data(&edge.process()))?;
+        process_config::write_edge(&place.home, &place.settings, &edge)?;
+        let outcome = change_roster(&place, Verb::EdgeAdd, &edge.id, patience).await?;
+        place.show(|context| {
+            context.edges.retain(|other| other.id != edge.id.as_str());
+            context.edges.push(ContextEdge::of(&edge));
+        })?;
+        tell_added(&place, &edge, &outcome, options.output);
+        Ok(())
+    }
+
+    /// Writes it into the home's list, at its place of before unless told another.
+    fn enlist(&self, place: &Place) -> Result<Edge> {
+        place.home.create()?;
+        let _held = place.home.hold_edges()?;
+        let mut fleet = place.fleet()?;
+        if let Some(other) = fleet.clashing(&self.id) {
+            let detail =
+                format!("`{}` and `{}` would have the same inbox; choose another name", self.id, other.id);
+            return Err(Failure::refused("name_taken", detail).into());
+        }
+        let listen = match (self.listen, fleet.find(&self.id)) {
+            (Some(listen), _) => listen,
+            (None, Some(edge)) => edge.listen,
+            (None, None) => {
+                let scheme = Scheme::of(place.settings.port_base);
+                ports::loopback(ports::next(scheme, &fleet.edges, &mut Finder::new(id::fresh()))?)
+            }
+        };
+        let edge = Edge { id: self.id.clone(), listen };
+        fleet.add(edge.clone());
+        fleet.save(&place.home)?;
+        Ok(edge)
+    }
+}
+
+/// Whether the server lets the edge in: ours after it has read its configuration again, another's now.
+async fn is_let_in(place: &Place, role: &Role, patience: Duration) -> bool {
+    let attempt = async || {
+        let bus = connect_role(&place.home, &place.settings.server, role).await.ok()?;
+        bus.close().await;
+        Some(())
+    };
+    match place.settings.server {
+        Server::Own { .. } => eventually(patience, async || attempt().await.is_some()).await,
+        Server::Existing { .. } => attempt().await.is_some(),
+    }
+}
+
+fn tell_added(place: &Place, edge: &Edge, outcome: &Outcome, output: Output) {
+    let config = place.home.config(&edge.process());
+    let command = format!("keywheel run edge --config {}", summary::shell(&config));
+    let what = word(outcome, "on the roster now", "on the roster already");
+    match output {
+        Output::Text => print(&format!("{} is {what}; start it with\n\n  {command}", edge.id)),
+        Output::Json => print(
+            &serde_json::json!({
+                "edge": ContextEdge::of(edge),
+                "outcome": outcome,
+                "config": config,
+                "credentials": place.home.credential(&edge.process()),
+                "run": command,
+            })
+            .to_string(),
+        ),
+    }
+}
+
+impl Remove {
+    async fn run(self, options: &Options) -> Result<()> {
+        let patience = options.timeout.unwrap_or(PATIENCE);
+        let place = Place::find(&self.at, options.context.as_deref())?;
+        place.demand_running()?;
+        self.withdraw(&place, patience).await?;
+        let admin = connect_admin(&place.home, &place.settings.server).await?;
+        topology::remove_edge(&admin, &self.id).await?;
+        admin.close().await;
+        let outcome = change_roster(&place, Verb::EdgeRemove, &self.id, patience).await?;
+        place.show(|context| context.edges.retain(|edge| edge.id != self.id.as_str()))?;
+        self.tell(&place, &outcome, options.output);
+        Ok(())
+    }
+
+    /// Its credential goes first: an edge that is off the roster must not be able to look fresh.
+    async fn withdraw(&self, place: &Place, patience: Duration) -> Result<()> {
+        let role = Role::Edge(self.id.clone());
+        let seed = place.home.credential(&role.name());
+        let user = if seed.exists() { Some(secrets::ensure_user(&place.home, &role)?) } else { None };
+        {
+            let _held = place.home.hold_edges()?;
+            let mut fleet = place.fleet()?;
+            fleet.remove(&self.id);
+            fleet.save(&place.home)?;
+        }
+        if let Server::Own { .. } = place.settings.server {
+            place.reconfigure()?;
+        }
+        let Some(user) = user else { return Ok(()) };
+        let monitor = Monitor::new()?;
+        let is_shut_out = async || is_shut_out(place, &monitor, &user.public, &role).await;
+        let patience = match place.settings.server {
+            Server::Own { .. } => patience,
+            Server::Existing { .. } => Duration::ZERO,
+        };
+        if !eventually(patience, is_shut_out).await {
+            let detail = format!(
+                "the server still lets {} in; take the user {} out of its configuration, reload it, and run this \
+                 command again",
+                self.id, user.public
+            );
+            return Err(Failure::refused("still_let_in", detail).into());
+        }
+        home::remove(&place.home.config(&role.name()))?;
+        home::remove(&seed)
+    }
+
+    fn tell(&self, place: &Place, outcome: &Outcome, output: Output) {
+        let what = word(outcome, "off the roster", "not on the roster");
+        let lease = &place.settings.lease;
+        match output {
+            Output::Text => print(&format!(
+                "{} is {what}; its credential is withdrawn. It counts for one lease more ({lease}), and its own copy of \
+                 the table stays in {}",
+                self.id,
+                place.home.data(&Role::Edge(self.id.clone()).name()).display()
+            )),
+            Output::Json => print(
+                &serde_json::json!({ "edge": self.id.as_str(), "outcome": outcome, "counts_for": lease })
+                    .to_string(),
+            ),
+        }
+    }
+}
+
+fn word<'a>(outcome: &Outcome, accepted: &'a str, unchanged: &'a str) -> &'a str {
+    match outcome.outcome {
+        Word::Accepted => accepted,
+        Word::Unchanged | Word::Rejected => unchanged,
+    }
+}
+
+async fn change_roster(place: &Place, verb: Verb, edge: &EdgeId, patience: Duration) -> Result<Outcome> {
+    let operator =
+        installation::connect(&place.settings.server, place.operator.clone(), &Role::Operator).await?;
+    let command = installation::send(&operator, verb, edge).await?;
+    let outcome = installation::settle(&operator, command, edge, patience).await;
+    operator.close().await;
+    outcome.context("changing the roster")
+}
+
+/// Whether a withdrawn user is neither connected nor let in again.
+async fn is_shut_out(place: &Place, monitor: &Monitor, public: &str, role: &Role) -> bool {
+    if let Some(url) = installation::monitor_url(monitor, &place.settings.server).await
+        && monitor.is_connected(&url, public).await.unwrap_or(true)
+    {
+        return false;
+    }
+    match connect_role(&place.home, &place.settings.server, role).await {
+        Ok(bus) => {
+            bus.close().await;
+            false
+        }
+        Err(_) => true,
+    }
+}
+
+/// Asks until it is so, once at least.
+async fn eventually(patience: Duration, is_so: impl AsyncFn() -> bool) -> bool {
+    if is_so().await {
+        return true;
+    }
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(patience, wait).await.is_ok()
+}

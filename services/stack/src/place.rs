@@ -1,0 +1,115 @@
+//! Which installation an `edge` command is about: a home whose `up` runs, or a cluster that a context names.
+
+use crate::context::Context;
+use crate::edge_cli::Where;
+use crate::failure::Failure;
+use crate::home::Home;
+use crate::nats;
+use crate::permissions::Role;
+use crate::settings::{Fleet, LEASE, Server, Settings};
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+/// An installation and the home in which its edges are kept.
+#[derive(Debug)]
+pub struct Place {
+    /// Where credentials and configuration of edges lie.
+    pub home: Home,
+    /// The bus, the lease.
+    pub settings: Settings,
+    /// File with the operator's seed.
+    pub operator: PathBuf,
+    context: PathBuf,
+}
+
+impl Place {
+    /// Finds it.
+    ///
+    /// # Errors
+    /// When there is neither a stack nor a context, or nothing says who may make durables.
+    pub fn find(at: &Where, context: Option<&Path>) -> Result<Place> {
+        let named = context.map(Context::load).transpose()?.flatten();
+        let home = match named.as_ref().and_then(|context| context.home.as_ref()) {
+            Some(home) => Home::at(home)?,
+            None => Home::at(&at.home)?,
+        };
+        let context = context.map_or_else(|| home.context(), Path::to_owned);
+        if let Some(mut settings) = Settings::load(&home)? {
+            if let (Some(file), Server::Existing { url: _, monitor: _, admin }) =
+                (&at.admin_credentials, &mut settings.server)
+            {
+                admin.clone_from(file);
+            }
+            let operator = home.credential(&Role::Operator.name());
+            return Ok(Place { home, settings, operator, context });
+        }
+        let named = match named {
+            Some(named) => named,
+            None => Context::load(&context)?.ok_or_else(|| nothing_at(&home))?,
+        };
+        Place::of_cluster(at, home, named, context)
+    }
+
+    fn of_cluster(at: &Where, home: Home, named: Context, context: PathBuf) -> Result<Place> {
+        let admin = at.admin_credentials.clone().or(named.admin_credentials);
+        let admin =
+            admin.ok_or_else(|| Failure::usage("name --admin-credentials FILE: durables are its to make"))?;
+        let server = Server::Existing { url: named.nats_url, monitor: None, admin };
+        let lease = named.lease.unwrap_or_else(|| LEASE.to_string());
+        let settings = Settings { server, port_base: None, lease, instances: 1 };
+        Ok(Place { home, settings, operator: named.credentials, context })
+    }
+
+    /// Nothing can be changed in a home whose server does not run.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn demand_running(&self) -> Result<()> {
+        match self.settings.server {
+            Server::Own { .. } if !self.home.is_held() => {
+                let detail = format!(
+                    "nothing runs in {}; start `keywheel up` there first",
+                    self.home.root().display()
+                );
+                Err(Failure::unreachable(detail).into())
+            }
+            Server::Own { .. } | Server::Existing { .. } => Ok(()),
+        }
+    }
+
+    /// The home's list of edges.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn fleet(&self) -> Result<Fleet> {
+        Fleet::load(&self.home)
+    }
+
+    /// Writes our server's configuration anew and has it read.
+    ///
+    /// # Errors
+    /// When a credential is damaged or the server does not run.
+    pub fn reconfigure(&self) -> Result<()> {
+        let _held = self.home.hold_edges()?;
+        nats::configure(&self.home, &self.settings, &self.fleet()?)?;
+        nats::reload(&self.home)
+    }
+
+    /// Changes the context, if there is one: an `up` that is not ready yet writes its own.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn show(&self, change: impl FnOnce(&mut Context)) -> Result<()> {
+        let _held = self.home.hold_edges()?;
+        let Some(mut context) = Context::load(&self.context)? else { return Ok(()) };
+        change(&mut context);
+        context.save(&self.context)
+    }
+}
+
+fn nothing_at(home: &Home) -> Failure {
+    let home = home.root().display();
+    Failure::unreachable(format!(
+        "there is no stack in {home}; start `keywheel up`, or name a --context or --home"
+    ))
+}

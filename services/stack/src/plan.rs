@@ -1,0 +1,178 @@
+//! What a start will run: what the home remembers, changed by what the command line says, written down.
+
+use crate::failure::{Failure, say};
+use crate::home::Home;
+use crate::nats;
+use crate::ports::{self, Finder, Scheme};
+use crate::settings::{Edge, Fleet, LEASE, Server, Settings};
+use crate::up::Up;
+use anyhow::Result;
+use keywheel_token::id;
+
+/// Edges of a home that is told nothing.
+const EDGES: u16 = 3;
+
+/// What runs where.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The bus, the lease, the replicas.
+    pub settings: Settings,
+    /// The edges.
+    pub fleet: Fleet,
+}
+
+/// Decides it, writes it into the home, and makes the credentials that it needs.
+///
+/// # Errors
+/// When a port is taken, the command line contradicts the home, or the system refuses.
+pub async fn prepare(up: &Up, home: &Home) -> Result<Layout> {
+    let before = Settings::load(home)?;
+    let mut finder = Finder::new(id::fresh());
+    let settings = settle(up, before.as_ref(), &mut finder).await?;
+    let _held = home.hold_edges()?;
+    let mut fleet = Fleet::load(home)?;
+    let is_moved = before.as_ref().is_some_and(|before| before.port_base != settings.port_base);
+    let scheme = Scheme::of(settings.port_base);
+    let wanted = wanted_edges(up, before.is_some(), &fleet);
+    grow(&mut fleet, wanted, scheme, &mut finder)?;
+    ports::place(scheme, is_moved, &mut fleet.edges, &mut finder).await?;
+    settings.save(home)?;
+    fleet.save(home)?;
+    crate::secrets::ensure_recipient(home)?;
+    nats::configure(home, &settings, &fleet)?;
+    Ok(Layout { settings, fleet })
+}
+
+async fn settle(up: &Up, before: Option<&Settings>, finder: &mut Finder) -> Result<Settings> {
+    let port_base = up.port_base.or(before.and_then(|before| before.port_base));
+    let lease = up.lease.map(|lease| lease.to_string());
+    Ok(Settings {
+        server: server(up, before.map(|before| &before.server), Scheme::of(port_base), finder).await?,
+        port_base,
+        lease: lease.or(before.map(|before| before.lease.clone())).unwrap_or_else(|| LEASE.to_string()),
+        instances: up.replicas.or(before.map(|before| before.instances)).unwrap_or(1),
+    })
+}
+
+async fn server(up: &Up, before: Option<&Server>, scheme: Scheme, finder: &mut Finder) -> Result<Server> {
+    match (existing(up, before)?, before) {
+        (Some(_), Some(Server::Own { .. })) => {
+            let detail =
+                "this home has a server of its own with its log in it; use another --home with --nats-url";
+            Err(Failure::refused("other_log", detail).into())
+        }
+        (Some(server), Some(Server::Existing { .. }) | None) => Ok(server),
+        (None, before) => ports::server(scheme, before, finder).await,
+    }
+}
+
+/// The server that somebody else runs, if that is meant.
+///
+/// # Errors
+/// When nothing says with which credential to create what is missing there.
+pub fn existing(up: &Up, before: Option<&Server>) -> Result<Option<Server>> {
+    let known = match before {
+        Some(Server::Existing { url, monitor, admin }) => Some((url, monitor, admin)),
+        Some(Server::Own { .. }) | None => None,
+    };
+    let Some(url) = up.nats_url.as_ref().or(known.map(|(url, _, _)| url)) else { return Ok(None) };
+    let admin = up.admin_credentials.as_ref().or(known.map(|(_, _, admin)| admin));
+    let Some(admin) = admin else {
+        let detail =
+            "--nats-url needs --admin-credentials FILE: the seed of a user that may create streams there";
+        return Err(Failure::usage(detail).into());
+    };
+    let monitor = up.monitor_url.as_ref().or(known.and_then(|(_, monitor, _)| monitor.as_ref()));
+    Ok(Some(Server::Existing {
+        url: url.clone(),
+        monitor: monitor.map(|url| url.trim_end_matches('/').to_owned()),
+        admin: std::path::absolute(admin)?,
+    }))
+}
+
+fn wanted_edges(up: &Up, is_second_start: bool, fleet: &Fleet) -> usize {
+    let has = fleet.edges.len();
+    let wanted = match up.edges {
+        Some(edges) => usize::from(edges),
+        None if is_second_start => has,
+        None => usize::from(EDGES),
+    };
+    if wanted < has {
+        say(&format!(
+            "this home has {has} edges and all of them start; `keywheel edge remove ID` takes one away"
+        ));
+    }
+    wanted
+}
+
+fn grow(fleet: &mut Fleet, wanted: usize, scheme: Scheme, finder: &mut Finder) -> Result<()> {
+    while fleet.edges.len() < wanted {
+        let port = ports::next(scheme, &fleet.edges, finder)?;
+        fleet.add(Edge { id: fleet.next_name(), listen: ports::loopback(port) });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        up: Up,
+    }
+
+    fn up(args: &[&str]) -> Up {
+        Line::parse_from([&["up"], args].concat()).up
+    }
+
+    fn names(layout: &Layout) -> Vec<String> {
+        layout.fleet.edges.iter().map(|edge| edge.id.to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_second_start_continues_and_a_larger_number_adds() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        home.create().unwrap();
+        let first =
+            prepare(&up(&["--port-base", "0", "--edges", "2", "--lease", "3s"]), &home).await.unwrap();
+        assert_eq!((names(&first), first.settings.lease.as_str()), (vec!["e1".into(), "e2".into()], "3s"));
+
+        let second = prepare(&up(&[]), &home).await.unwrap();
+        assert_eq!(second.settings, first.settings);
+        assert_eq!(second.fleet, first.fleet);
+
+        let mut fleet = second.fleet.clone();
+        fleet.remove(&keywheel_domain::EdgeId::parse("e1").unwrap());
+        fleet.save(&home).unwrap();
+        let third = prepare(&up(&["--edges", "3", "--replicas", "2"]), &home).await.unwrap();
+        assert_eq!(names(&third), ["e2", "e3", "e4"]);
+        assert_eq!(third.fleet.edges[0], second.fleet.edges[1]);
+        assert_eq!(third.settings.instances, 2);
+    }
+
+    #[tokio::test]
+    async fn another_server_needs_its_administrator_and_its_own_home() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        home.create().unwrap();
+        let refused = prepare(&up(&["--nats-url", "nats://a:1"]), &home).await.unwrap_err().to_string();
+        assert!(refused.contains("--admin-credentials"), "{refused}");
+
+        prepare(&up(&["--port-base", "0", "--edges", "0"]), &home).await.unwrap();
+        let line = ["--nats-url", "nats://a:1", "--admin-credentials", "admin.nk"];
+        let refused = prepare(&up(&line), &home).await.unwrap_err().to_string();
+        assert!(refused.contains("another --home"), "{refused}");
+    }
+
+    #[test]
+    fn a_lease_is_a_duration() {
+        assert!(Line::try_parse_from(["up", "--lease", "15s"]).is_ok());
+        for bad in ["15", "soon", "0s", "200ms"] {
+            assert!(Line::try_parse_from(["up", "--lease", bad]).is_err(), "{bad}");
+        }
+    }
+}

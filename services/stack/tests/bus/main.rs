@@ -1,0 +1,8 @@
+//! The configuration that the stack writes, on a real server: everybody can do their work, and nothing else.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails where it stands")]
+
+mod allowed;
+mod children;
+mod lists;
+mod refused;
+mod rig;

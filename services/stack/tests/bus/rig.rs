@@ -1,0 +1,94 @@
+//! A real nats-server with the configuration that the stack writes for a home.
+
+use keywheel_bus::{Bus, BusError};
+use keywheel_domain::EdgeId;
+use keywheel_stack::children::Children;
+use keywheel_stack::home::Home;
+use keywheel_stack::installation::{connect_role, lay_out};
+use keywheel_stack::monitor::Monitor;
+use keywheel_stack::permissions::Role;
+use keywheel_stack::ports::{self, Finder, Scheme, loopback};
+use keywheel_stack::settings::{Edge, Fleet, LEASE, Settings};
+use keywheel_stack::{nats, secrets};
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A home with its server running.
+pub struct Rig {
+    _folder: TempDir,
+    _held: File,
+    pub home: Home,
+    pub settings: Settings,
+    pub children: Children,
+}
+
+/// The server that the tests run.
+pub fn server() -> PathBuf {
+    std::env::var_os("KEYWHEEL_TEST_NATS").map(PathBuf::from).expect(
+        "these tests run a real nats-server: set KEYWHEEL_TEST_NATS to one, as with \
+         KEYWHEEL_TEST_NATS=$(deploy/get-nats.sh) cargo test -p keywheel-stack",
+    )
+}
+
+pub fn edge(id: &str) -> EdgeId {
+    EdgeId::parse(id).unwrap()
+}
+
+impl Rig {
+    /// Starts one with two edges, `e1` and `e2`, and all streams and durables.
+    pub async fn start() -> Rig {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        home.create().unwrap();
+        let held = home.hold().unwrap();
+        let mut finder = Finder::new(keywheel_token::id::fresh());
+        let server_at = ports::server(Scheme::Free, None, &mut finder).await.unwrap();
+        let settings =
+            Settings { server: server_at, port_base: Some(0), lease: LEASE.to_string(), instances: 2 };
+        let mut fleet = Fleet::default();
+        for id in ["e1", "e2"] {
+            fleet.add(Edge { id: edge(id), listen: loopback(finder.find().unwrap()) });
+        }
+        settings.save(&home).unwrap();
+        fleet.save(&home).unwrap();
+        nats::configure(&home, &settings, &fleet).unwrap();
+        secrets::ensure_recipient(&home).unwrap();
+
+        let children = Children::none(home.clone(), true).unwrap();
+        children.start(nats::plan(&home, nats::find(Some(&server()), &home).unwrap()));
+        let monitor_url = settings.server.monitor_url().unwrap();
+        nats::await_healthy(&home, &Monitor::new().unwrap(), &monitor_url).await.unwrap();
+        let rig = Rig { _folder: folder, _held: held, home, settings, children };
+        let admin = rig.connect(&Role::Admin).await;
+        lay_out(&admin, 2, fleet.edges.iter().map(|edge| &edge.id)).await.unwrap();
+        rig
+    }
+
+    /// A connection of its own, so that what it is denied is its own too.
+    pub async fn connect(&self, role: &Role) -> Bus {
+        connect_role(&self.home, &self.settings.server, role).await.unwrap()
+    }
+}
+
+/// The server must allow it.
+pub async fn allowed<T>(bus: &Bus, what: &str, act: impl Future<Output = Result<T, BusError>>) -> T {
+    tokio::select! {
+        done = act => done.unwrap_or_else(|error| panic!("{what}: {error}")),
+        detail = bus.denied() => panic!("{what}: {detail}"),
+    }
+}
+
+/// The server must deny it.
+pub async fn refused<T>(bus: &Bus, what: &str, act: impl Future<Output = Result<T, BusError>>) {
+    tokio::select! {
+        biased;
+        detail = bus.denied() => assert!(detail.to_lowercase().contains("permissions violation"), "{what}: {detail}"),
+        done = act => match done {
+            Ok(_) => panic!("{what}: was allowed"),
+            Err(error) => panic!("{what}: not denied, but {error}"),
+        },
+        () = tokio::time::sleep(Duration::from_secs(4)) => panic!("{what}: nothing happened"),
+    }
+}

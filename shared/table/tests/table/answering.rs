@@ -1,0 +1,81 @@
+//! The table in memory says what the fold says.
+
+use crate::log::{Log, edge, open, states, steps};
+use keywheel_domain::key::Origin;
+use keywheel_domain::verdict::{Found, serving};
+use keywheel_domain::{Address, Kid, State};
+use keywheel_table::Answers;
+use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
+use std::sync::atomic::Ordering;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn answers_follow_the_fold(steps in steps(), size in 1..9_usize) {
+        let log = Log::of(&steps);
+        let folder = tempfile::tempdir().unwrap();
+        let (mut fold, mut answers) = (open(folder.path()), Answers::default());
+        for piece in log.messages.chunks(size) {
+            let applied = fold.apply(piece, &[]).unwrap();
+            for (address, state) in &applied.changed {
+                answers.update(address, state);
+            }
+        }
+        check(&answers, &states(&fold));
+
+        // A restart fills the table from the fold.
+        let mut anew = Answers::default();
+        fold.each(|address, state| anew.update(&address, &state)).unwrap();
+        check(&anew, &log.kept());
+        prop_assert_eq!(anew.keys(), answers.keys());
+        prop_assert_eq!(anew.has_imports(), answers.has_imports());
+        prop_assert!(answers.by_kid(Kid::parse("nobodysKid").unwrap()).is_none());
+    }
+}
+
+fn check(answers: &Answers, states: &std::collections::BTreeMap<Address, State>) {
+    let none = State::default();
+    let tenant = states.get(&crate::log::tenant()).unwrap_or(&none);
+    let mut keys = 0;
+    for (address, state) in states {
+        let Address::Keyring(id) = address else { continue };
+        assert_eq!(answers.kids(id).len(), state.keys.len());
+        for (version, key) in &state.keys {
+            keys += 1;
+            let row = answers.by_kid(key.kid).expect("every key has a row");
+            assert_eq!((&*row.keyring, row.version, row.kid), (id, *version, key.kid));
+            assert_eq!((row.digest, &row.state, &row.spec), (key.digest, &key.state, &key.spec));
+            let imported = answers.by_digest(&key.digest).map(|row| row.kid);
+            assert_eq!(imported, (key.origin == Origin::Imported).then_some(key.kid));
+            let expected = serving(&state.policy_within(tenant));
+            let Found::Key { state: shown, spec, class, stale_max } = answers.found(row) else {
+                panic!("a row is a key")
+            };
+            assert_eq!((shown, spec, (class, stale_max)), (&key.state, &key.spec, expected));
+        }
+    }
+    assert_eq!(answers.keys(), keys);
+    let roster = &states.get(&Address::Installation).unwrap_or(&none).edges;
+    for n in 0..3 {
+        assert_eq!(answers.is_on_roster(&edge(n)), roster.contains_key(&edge(n)));
+    }
+}
+
+#[test]
+fn counted_uses_survive_updates() {
+    let log = Log::plain();
+    let folder = tempfile::tempdir().unwrap();
+    let (mut fold, mut answers) = (open(folder.path()), Answers::default());
+    let kid = Kid::parse("kid0000001").unwrap();
+    for message in &log.messages {
+        for (address, state) in fold.apply(std::slice::from_ref(message), &[]).unwrap().changed {
+            answers.update(&address, &state);
+        }
+        if let Some(row) = answers.by_kid(kid) {
+            row.uses.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let counted = answers.by_kid(kid).unwrap().uses.load(Ordering::Relaxed);
+    assert_eq!(counted, log.messages.len() as u64 - 1);
+}

@@ -1,0 +1,300 @@
+//! A log that is written as services write it, beside a plain fold in memory to compare with.
+
+use keywheel_domain::command::{Minted, Retirement, SpecAsked, Which};
+use keywheel_domain::event::{Barrier, CommandId, EventId, RotationId, Use};
+use keywheel_domain::policy::{Change, Class, PolicyChange};
+use keywheel_domain::{
+    Act, Actor, Address, At, Command, Digest, EdgeId, Event, KeySpec, KeyringId, Kid, Policy, Recorded, Span,
+    State, Version, decide, evolve,
+};
+use keywheel_table::{Fold, Message, Options};
+use keywheel_wire::chain::payload_hash;
+use keywheel_wire::event::{self, Link};
+use keywheel_wire::subject;
+use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// One step of a log's life.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    Issue(u8),
+    Import(u8),
+    Rotate(u8),
+    Activate(u8, u32),
+    Use(u8, u32),
+    Retire(u8, u32),
+    Revoke(u8, u32),
+    RevokeAll(u8),
+    Policy(u8, u64),
+    TenantPolicy(u64),
+    AddEdge(u8),
+    RemoveEdge(u8),
+    /// Something that continues nothing.
+    Stray(u8),
+    /// Something that this version does not understand.
+    Garbled(u8),
+    /// Something at a subject that is no address.
+    Nowhere,
+}
+
+/// What services write.
+pub fn sound() -> impl Strategy<Value = Step> {
+    let (keyring, version) = (0..3_u8, 1..5_u32);
+    let of = move || (keyring.clone(), version.clone());
+    prop_oneof![
+        4 => (0..3_u8).prop_map(Step::Issue),
+        1 => (0..3_u8).prop_map(Step::Import),
+        4 => (0..3_u8).prop_map(Step::Rotate),
+        6 => of().prop_map(|(k, v)| Step::Activate(k, v)),
+        3 => of().prop_map(|(k, v)| Step::Use(k, v)),
+        2 => of().prop_map(|(k, v)| Step::Retire(k, v)),
+        1 => of().prop_map(|(k, v)| Step::Revoke(k, v)),
+        1 => (0..3_u8).prop_map(Step::RevokeAll),
+        1 => (0..3_u8, any::<u64>()).prop_map(|(k, n)| Step::Policy(k, n)),
+        1 => any::<u64>().prop_map(Step::TenantPolicy),
+        1 => (0..3_u8).prop_map(Step::AddEdge),
+        1 => (0..3_u8).prop_map(Step::RemoveEdge),
+    ]
+}
+
+/// Also what nobody should write.
+pub fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let doubtful = prop_oneof![
+        4 => (0..3_u8).prop_map(Step::Stray),
+        1 => (0..3_u8).prop_map(Step::Garbled),
+        1 => Just(Step::Nowhere),
+    ];
+    vec(prop_oneof![12 => sound(), 1 => doubtful], 1..40)
+}
+
+/// A log with what it should fold to.
+#[derive(Default)]
+pub struct Log {
+    pub messages: Vec<Message>,
+    pub states: BTreeMap<Address, State>,
+    pub frozen: BTreeSet<Address>,
+    pub last: BTreeMap<Address, u64>,
+    prev: BTreeMap<Address, [u8; 32]>,
+    minted: u8,
+}
+
+pub fn keyring(n: u8) -> Address {
+    Address::Keyring(KeyringId::parse(&format!("acme/client-{n}")).unwrap())
+}
+
+pub fn edge(n: u8) -> EdgeId {
+    EdgeId::parse(&format!("edge-{n}")).unwrap()
+}
+
+pub fn command_id(seq: u64) -> CommandId {
+    CommandId(u128::from(seq))
+}
+
+impl Log {
+    pub fn of(steps: &[Step]) -> Log {
+        let mut log = Log::default();
+        for step in steps {
+            log.step(*step);
+        }
+        log
+    }
+
+    /// A log of some length in which nothing is doubtful.
+    pub fn plain() -> Log {
+        use Step::{Activate, AddEdge, Issue, Policy, Rotate, TenantPolicy, Use};
+        Log::of(&[
+            AddEdge(0),
+            Issue(0),
+            Activate(0, 1),
+            Issue(1),
+            Rotate(0),
+            TenantPolicy(7),
+            Activate(0, 2),
+            Use(0, 2),
+            Policy(1, 9),
+            Activate(1, 1),
+        ])
+    }
+
+    fn step(&mut self, step: Step) {
+        let now = self.now();
+        let by_hand = Barrier { position: 1, edges: vec![edge(0)], passed_over: vec![], by_hand: None };
+        let used = Use { first_use: Some(now), last_use: Some(now), uses: now.0, quiet: None };
+        let (at, act) = match step {
+            Step::Issue(k) => (keyring(k), self.issue()),
+            Step::Import(k) => (keyring(k), self.import()),
+            Step::Rotate(k) => (keyring(k), self.rotate()),
+            Step::Activate(k, v) => (keyring(k), Act::Activate { version: Version(v), barrier: by_hand }),
+            Step::Use(k, v) => (keyring(k), Act::RecordUse { version: Version(v), seen: used }),
+            Step::Retire(k, v) => {
+                (keyring(k), Act::Retire { version: Version(v), why: Retirement::Requested })
+            }
+            Step::Revoke(k, v) => (keyring(k), revoke(Which::One(Version(v)))),
+            Step::RevokeAll(k) => (keyring(k), revoke(Which::All)),
+            Step::Policy(k, n) => (keyring(k), set_policy(n)),
+            Step::TenantPolicy(n) => (tenant(), set_policy(n)),
+            Step::AddEdge(n) => (Address::Installation, Act::AddEdge { edge: edge(n) }),
+            Step::RemoveEdge(n) => (Address::Installation, Act::RemoveEdge { edge: edge(n) }),
+            Step::Stray(k) => return self.stray(&keyring(k)),
+            Step::Garbled(k) => return self.garble(&keyring(k)),
+            Step::Nowhere => return self.push("kw.evt.nowhere", b"?".to_vec()),
+        };
+        self.ask(&at, act);
+    }
+
+    fn now(&self) -> At {
+        At(1_000_000 + 60_000 * self.messages.len() as u64)
+    }
+
+    fn next_seq(&self) -> u64 {
+        self.messages.len() as u64 + 1
+    }
+
+    fn push(&mut self, subject: &str, payload: Vec<u8>) {
+        let seq = self.next_seq();
+        self.messages.push(Message { seq, subject: subject.to_owned(), payload });
+    }
+
+    /// Decides, and appends what was decided, if anything was. The command's id is the position.
+    fn ask(&mut self, address: &Address, act: Act) {
+        let seq = self.next_seq();
+        let state = self.states.get(address).cloned().unwrap_or_default();
+        let command = Command {
+            id: command_id(seq),
+            address: address.clone(),
+            actor: Actor::service("issuer"),
+            at: self.now(),
+            event_id: EventId(u128::from(seq) << 64),
+            act,
+        };
+        let Ok(Some(event)) = decide(&state, &command) else { return };
+        let link = Link { revision: state.revision + 1, prev: self.prev.get(address).copied() };
+        let payload = event::write(&event, link).unwrap();
+        let hash = payload_hash(&payload);
+        self.push(&subject::event(address), payload);
+        self.last.insert(address.clone(), seq);
+        if !self.frozen.contains(address) {
+            self.prev.insert(address.clone(), hash);
+            self.states.insert(address.clone(), evolve(state, &Recorded { seq, event }));
+        }
+    }
+
+    /// An event that was decided on another past.
+    fn stray(&mut self, address: &Address) {
+        let (revision, seq) = (self.states.get(address).map_or(0, |state| state.revision), self.next_seq());
+        let link = Link { revision: revision + 1, prev: Some([7; 32]) };
+        self.push(&subject::event(address), event::write(&foreign_event(address), link).unwrap());
+        self.states.entry(address.clone()).or_default();
+        self.last.insert(address.clone(), seq);
+    }
+
+    fn garble(&mut self, address: &Address) {
+        let seq = self.next_seq();
+        self.push(&subject::event(address), b"not MessagePack at all".to_vec());
+        self.states.entry(address.clone()).or_default();
+        self.frozen.insert(address.clone());
+        self.last.insert(address.clone(), seq);
+    }
+
+    fn mint(&mut self) -> Minted {
+        self.minted += 1;
+        let kid = Kid::parse(&format!("kid{:07}", self.minted)).unwrap();
+        Minted { kid, digest: Digest([self.minted; 32]), rotation: RotationId(u128::from(self.minted)) }
+    }
+
+    fn issue(&mut self) -> Act {
+        let spec = SpecAsked { scopes: Some(vec!["read".into()]), ..SpecAsked::default() };
+        Act::Issue { minted: self.mint(), spec, policy: Policy::default() }
+    }
+
+    fn rotate(&mut self) -> Act {
+        let (spec, policy) = (SpecAsked::default(), Policy::default());
+        Act::Rotate { minted: self.mint(), spec, supersedes: vec![], policy }
+    }
+
+    fn import(&mut self) -> Act {
+        let spec = KeySpec { expires_at: Some(At(u64::MAX >> 20)), ..KeySpec::default() };
+        Act::Import { minted: self.mint(), spec, policy: Policy::default() }
+    }
+
+    /// The states as a fold keeps them: commands lie elsewhere.
+    pub fn kept(&self) -> BTreeMap<Address, State> {
+        let kept = |state: &State| State { done: BTreeMap::new(), ..state.clone() };
+        self.states.iter().map(|(address, state)| (address.clone(), kept(state))).collect()
+    }
+}
+
+pub fn tenant() -> Address {
+    Address::Tenant(keywheel_domain::Tenant::parse("acme").unwrap())
+}
+
+pub fn foreign_event(address: &Address) -> Event {
+    Event {
+        id: EventId(1),
+        address: address.clone(),
+        at: At(1),
+        actor: Actor::service("issuer"),
+        command: CommandId(u128::MAX),
+        rotation: None,
+        fact: keywheel_domain::Fact::PolicySet(Default::default()),
+    }
+}
+
+fn revoke(which: Which) -> Act {
+    Act::Revoke { which, reason: "leaked".into() }
+}
+
+fn set_policy(n: u64) -> Act {
+    let change = PolicyChange {
+        quiet: Change::Set(Span(n)),
+        class: if n % 2 == 0 { Change::Set(Class::Strict) } else { Change::Clear },
+        stale_max: if n % 3 == 0 { Change::Set(Span(n)) } else { Change::Keep },
+        ..PolicyChange::default()
+    };
+    Act::SetPolicy { change }
+}
+
+/// Keeps everything; work is left by what ends a key.
+pub const OPTIONS: Options =
+    Options { commands: true, pending: |event| matches!(event.fact, keywheel_domain::Fact::KeyRetired(_)) };
+
+pub fn open(folder: &Path) -> Fold {
+    Fold::open(&folder.join("fold.db"), OPTIONS).unwrap()
+}
+
+/// Every address with its state.
+pub fn states(fold: &Fold) -> BTreeMap<Address, State> {
+    let mut found = BTreeMap::new();
+    fold.each(|address, state| {
+        found.insert(address, state);
+    })
+    .unwrap();
+    found
+}
+
+/// Everything that a fold keeps, in a form to compare.
+pub fn contents(fold: &Fold, log: &Log) -> String {
+    let done: Vec<_> = log
+        .messages
+        .iter()
+        .filter_map(|message| {
+            subject::parse_event(&message.subject).ok().map(|address| (message.seq, address))
+        })
+        .map(|(seq, address)| fold.load(&address, Some(command_id(seq))).unwrap())
+        .map(|loaded| format!("{} {:?} {:?} {:?}", loaded.seq, loaded.prev, loaded.frozen, loaded.state))
+        .collect();
+    let head = fold.head();
+    let open = fold.open_addresses().unwrap();
+    format!(
+        "{} {:?} {:?} {:?}\n{:?}\n{:?}\n{:?}\n{done:#?}",
+        head.watermark,
+        head.chain,
+        head.chain_before,
+        head.digest,
+        states(fold),
+        open,
+        fold.pending().unwrap()
+    )
+}

@@ -1,0 +1,13 @@
+//! The fold of the log: the same however it is cut, restarted or replayed, and never over a doubt.
+#![allow(clippy::unwrap_used)]
+
+mod answering;
+#[allow(dead_code, reason = "wire's tests use all of it")]
+#[path = "../../../wire/tests/wire/anything.rs"]
+mod anything;
+mod belief;
+mod damage;
+mod folding;
+mod keeping;
+mod log;
+mod storing;
