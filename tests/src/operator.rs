@@ -118,7 +118,7 @@ impl Operator {
     }
 
     /// The public part of its curve key.
-    pub fn recipient(&self) -> String {
+    pub fn recipient(&self) -> &str {
         self.opener.public()
     }
 

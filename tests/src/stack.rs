@@ -53,6 +53,18 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     path.filter(|path| path.is_file()).context("no keywheel binary: run `cargo build --workspace` first")
 }
 
+/// A command of the binary, with nothing in its environment that was meant for the tests.
+#[allow(clippy::disallowed_methods, reason = "a test is configured by its environment alone")]
+pub fn keywheel(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("KEYWHEEL_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// The nats-server to test with: `$KEYWHEEL_TEST_NATS`, where `tests/run.sh` puts it.
 #[allow(clippy::disallowed_methods, reason = "a test is configured by its environment alone")]
 pub fn nats_server() -> Option<PathBuf> {
@@ -103,7 +115,7 @@ impl Stack {
     pub fn start(options: &StackOptions) -> anyhow::Result<Stack> {
         std::fs::create_dir_all(&options.home)?;
         let printed = std::fs::File::create(options.home.join("up.log"))?;
-        let mut command = Command::new(&options.binary);
+        let mut command = keywheel(&options.binary);
         command
             .args(["up", "--port-base", "0", "--lease", options.lease])
             .args(["--edges", &options.edges.to_string(), "--replicas", &options.replicas.to_string()])

@@ -3,6 +3,7 @@
 use crate::deadline::Deadline;
 use crate::failure::Failure;
 use crate::fleet::{Fleet, boot_now};
+use crate::outage::Outage;
 use crate::replay::Followed;
 use crate::session::Session;
 use crate::words;
@@ -38,9 +39,11 @@ pub(crate) async fn activation(
 ) -> Result<Activation, Failure> {
     let mut log = Followed::new(Address::Keyring(keyring.clone()));
     let mut fleet = Fleet::listen(&session.bus).await?;
-    let live = session.screen.live();
+    let (live, mut outage) = (session.screen.live(), Outage::default());
     loop {
-        let found = log.advance(&session.bus).await?.into_iter().find_map(|event| proof(event, version));
+        let advanced = log.advance(&session.bus).await;
+        let Some(events) = outage.bridge(advanced, deadline, &live).await? else { continue };
+        let found = events.into_iter().find_map(|event| proof(event, version));
         if let Some((at, seq, activated)) = found {
             let key = log.state().keys.get(&version).cloned();
             let key =
@@ -56,7 +59,7 @@ pub(crate) async fn activation(
             return Err(unfinished(keyring, version, deadline, &waits));
         }
         fleet.hear(LOOK_EVERY.min(deadline.left())).await;
-        fleet.read_roster(&session.bus).await?;
+        outage.bridge(fleet.read_roster(&session.bus).await, deadline, &live).await?;
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::deadline::Deadline;
 use crate::failure::Failure;
 use crate::fleet::{Fleet, boot_now};
+use crate::outage::Outage;
 use crate::session::Session;
 use futures_util::{Stream, StreamExt};
 use keywheel_domain::Address;
@@ -39,14 +40,15 @@ impl ReceiptWatch {
         (command, event): (Id, &EventRef),
         deadline: Deadline,
     ) -> Result<Receipt, Failure> {
-        let live = session.screen.live();
+        let (live, mut outage) = (session.screen.live(), Outage::default());
         let mut read: Option<Instant> = None;
         loop {
             if let Some(receipt) = self.hear(event.id).await {
                 return Ok(receipt);
             }
             if read.is_none_or(|read| read.elapsed() >= READ_EVERY) {
-                if let Some(receipt) = stored(session, address, event.id).await? {
+                let stored = stored(session, address, event.id).await;
+                if let Some(receipt) = outage.bridge(stored, deadline, &live).await?.flatten() {
                     return Ok(receipt);
                 }
                 read = Some(Instant::now());

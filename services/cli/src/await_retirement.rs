@@ -3,6 +3,7 @@
 use crate::deadline::Deadline;
 use crate::failure::Failure;
 use crate::log_words::ended_words;
+use crate::outage::Outage;
 use crate::replay::Followed;
 use crate::session::{Session, now};
 use crate::waiting_words;
@@ -55,10 +56,12 @@ pub(crate) async fn retirement(
 ) -> Result<Vec<End>, Failure> {
     let mut log = Followed::new(Address::Keyring(keyring.clone()));
     let mut laggards = Laggards::new(keyring);
-    let live = session.screen.live();
+    let (live, mut outage) = (session.screen.live(), Outage::default());
     let mut ends = Vec::new();
     loop {
-        ends.extend(log.advance(&session.bus).await?.into_iter().filter_map(|event| end(event, versions)));
+        let advanced = log.advance(&session.bus).await;
+        let Some(events) = outage.bridge(advanced, deadline, &live).await? else { continue };
+        ends.extend(events.into_iter().filter_map(|event| end(event, versions)));
         let open = open(log.state(), versions);
         if open.is_empty() {
             return Ok(ends);

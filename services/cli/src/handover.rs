@@ -4,6 +4,7 @@ use crate::context::read_opener;
 use crate::deadline::Deadline;
 use crate::failure::Failure;
 use crate::key_input::reading_of;
+use crate::outage::Outage;
 use crate::session::Session;
 use clap::Args;
 use keywheel_domain::{Key, KeyringId, Version};
@@ -97,12 +98,13 @@ async fn await_delivery(
     version: Version,
     deadline: Deadline,
 ) -> Result<Sealed, Failure> {
-    let live = session.screen.live();
-    live.say(&format!("waiting for the delivery of {keyring} {version}"));
+    let (live, mut outage) = (session.screen.live(), Outage::default());
     loop {
-        if let Some(sealed) = session.bus.delivery(keyring, version).await? {
+        let asked = session.bus.delivery(keyring, version).await.map_err(Failure::from);
+        if let Some(sealed) = outage.bridge(asked, deadline, &live).await?.flatten() {
             return Ok(sealed);
         }
+        live.say(&format!("waiting for the delivery of {keyring} {version}"));
         if deadline.has_passed() {
             return Err(Failure::unfinished(format!(
                 "{keyring} {version} is active, but no delivery lies there after {}: it was not released \

@@ -8,7 +8,7 @@
 //! - `issue`, `rotate`, `import`, `activate`, `retire`, `revoke`, `rollback`, `policy`: one file per command
 //! - `status`, `edges`, `log`, `verify`, `fetch`, `recipient`: what reads and shows
 //! - `await_activation`, `await_receipt`, `await_retirement`: waiting for a proof, and saying what it waits for
-//! - `session`, `context`, `document`: from the context file to a command's outcome
+//! - `session`, `context`, `document`, `outage`: from the context file to a command's outcome
 //! - `replay`, `fleet`: the log folded, the edges' pulses heard
 //! - `screen`, `words`, `failure`: how things are told, on which stream, with which exit code
 
@@ -30,6 +30,7 @@ mod issue;
 mod key_input;
 mod log;
 mod log_words;
+mod outage;
 mod policy;
 mod policy_fields;
 mod probe;

@@ -1,11 +1,14 @@
 //! `keywheel log`: the events as they stand in the log, and as they come.
 
 use crate::arguments::{self, Output};
+use crate::deadline::Deadline;
 use crate::failure::Failure;
 use crate::log_words;
+use crate::outage::Outage;
+use crate::screen::Live;
 use crate::session::Session;
 use clap::Args;
-use keywheel_domain::{Address, Recorded};
+use keywheel_domain::{Address, Recorded, Span};
 use keywheel_runtime::exit;
 use keywheel_table::Message;
 use keywheel_wire::{event, subject};
@@ -35,9 +38,11 @@ impl Log {
     /// Shows the events.
     pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let filter = self.address.as_ref().filter(|address| address.keyring().is_some());
-        let mut from = self.from_seq;
+        let (mut from, mut outage, live) = (self.from_seq, Outage::default(), Live::silent());
+        let deadline = if self.follow { Deadline::within_or_never(None) } else { Deadline::within(Span(0)) };
         loop {
-            let page = session.bus.page(from, filter).await?;
+            let page = session.bus.page(from, filter).await.map_err(Failure::from);
+            let Some(page) = outage.bridge(page, deadline, &live).await? else { continue };
             for message in page.iter().filter(|message| self.is_meant(message)) {
                 session.screen.line(&line(message, session.screen.output))?;
             }

@@ -118,6 +118,11 @@ fn to_json(document: &impl Serialize) -> String {
 pub(crate) struct Live(Option<ProgressBar>);
 
 impl Live {
+    /// Says nothing: for what writes lines of its own meanwhile.
+    pub fn silent() -> Self {
+        Self(None)
+    }
+
     /// Says what is waited for now.
     pub fn say(&self, text: &str) {
         if let Some(bar) = &self.0 {

@@ -5,11 +5,14 @@ use crate::context::Context;
 use crate::deadline::Deadline;
 use crate::document::Document;
 use crate::failure::Failure;
+use crate::outage::Outage;
 use crate::screen::Screen;
 use keywheel_bus::{Bus, BusError};
+use keywheel_domain::event::CommandId;
 use keywheel_domain::{Actor, Address, At, Span};
 use keywheel_runtime::clock;
 use keywheel_runtime::config::variable;
+use keywheel_runtime::exit;
 use keywheel_token::id;
 use keywheel_wire::outcome::{EventRef, Outcome, Word};
 use keywheel_wire::subject::Verb;
@@ -81,13 +84,25 @@ impl<'a> Session<'a> {
         deadline: Deadline,
     ) -> Result<Outcome, Failure> {
         let id = document.id;
-        self.publish(address, verb, document).await?;
-        let outcome = self.bus.await_outcome(id, deadline.left()).await?;
+        let lost = |failure: Failure| if_lost(failure, id.0);
+        self.publish(address, verb, document).await.map_err(lost)?;
+        let outcome = self.outcome(id, deadline).await.map_err(lost)?;
         let outcome = outcome.ok_or_else(|| undecided(verb, id.0, deadline))?;
         match (outcome.outcome, &outcome.rejection) {
             (Word::Rejected, Some(why)) => Err(Failure::refused(&why.code, &why.detail)),
             (Word::Rejected, None) => Err(Failure::refused("rejected", "no reason was given")),
             (Word::Accepted | Word::Unchanged, _) => Ok(outcome),
+        }
+    }
+
+    async fn outcome(&self, id: CommandId, deadline: Deadline) -> Result<Option<Outcome>, Failure> {
+        let (live, mut outage) = (self.screen.live(), Outage::default());
+        loop {
+            live.say("waiting for the decision");
+            let asked = self.bus.await_outcome(id, deadline.left()).await.map_err(Failure::from);
+            if let Some(outcome) = outage.bridge(asked, deadline, &live).await? {
+                return Ok(outcome);
+            }
         }
     }
 
@@ -104,6 +119,17 @@ impl<'a> Session<'a> {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
+}
+
+/// Whoever lost the bus in the middle needs the command's id to go on.
+fn if_lost(failure: Failure, id: u128) -> Failure {
+    if failure.exit != exit::UNREACHABLE {
+        return failure;
+    }
+    let (detail, id) = (failure.detail, text::id(id));
+    Failure::unreachable(format!(
+        "{detail}; the command may be stored: repeat it with --command-id {id}, it has one effect"
+    ))
 }
 
 fn undecided(verb: Verb, id: u128, deadline: Deadline) -> Failure {

@@ -45,9 +45,9 @@ impl Arguments {
 
 fn for_stack(options: &GlobalOptions) -> keywheel_stack::Options {
     keywheel_stack::Options {
-        output: match Option::<Output>::from(options.output) {
-            Some(Output::Json) => keywheel_stack::Output::Json,
-            Some(Output::Text) | None => keywheel_stack::Output::Text,
+        output: match options.output {
+            Output::Json => keywheel_stack::Output::Json,
+            Output::Text => keywheel_stack::Output::Text,
         },
         context: options.context.clone(),
         timeout: options.timeout.map(|span| Duration::from_millis(span.0)),

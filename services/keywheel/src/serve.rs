@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long a service may take to end once it is asked to.
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(15);
 
 /// Runs one service in the foreground until SIGTERM or SIGINT.
 ///

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,6 +109,11 @@ impl Children {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push((group, task));
     }
 
+    /// Whether any was started.
+    pub fn are_some(&self) -> bool {
+        !self.tasks.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Resolves when a child can never run, with the reason.
     pub async fn hopeless(&self) -> String {
         let mut watched = self.shared.hopeless.subscribe();
@@ -201,7 +207,7 @@ impl Shared {
     }
 
     async fn spawn(&self, plan: &Plan) -> std::io::Result<Child> {
-        let log = OpenOptions::new().create(true).append(true).open(self.home.log(&plan.name))?;
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(self.home.log(&plan.name))?;
         let mut command = Command::new(&plan.program);
         command.args(&plan.args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // Services may be killed at any moment and lose nothing; the server is asked, since others may use it.

@@ -1,9 +1,10 @@
 //! `keywheel edge add|remove`: an edge gets its credential, durable and place on the roster, or loses them.
 
+use crate::admission::{eventually, is_let_in, is_shut_out};
 use crate::context::ContextEdge;
-use crate::failure::{Failure, Options, Output, print, report};
+use crate::failure::{Failure, Options, Output, print, report, say};
 use crate::home;
-use crate::installation::{self, connect_admin, connect_role};
+use crate::installation::{self, connect_admin};
 use crate::monitor::Monitor;
 use crate::permissions::Role;
 use crate::place::Place;
@@ -92,6 +93,7 @@ impl Add {
         let patience = options.timeout.unwrap_or(PATIENCE);
         let place = Place::find(&self.at, options.context.as_deref())?;
         place.demand_running()?;
+        let admin = connect_admin(&place.home, &place.settings.server).await?;
         let edge = self.enlist(&place)?;
         let role = Role::Edge(edge.id.clone());
         let user = secrets::ensure_user(&place.home, &role)?;
@@ -106,7 +108,6 @@ impl Add {
                 Server::Existing { .. } => summary::unknown_users(&[user], place.settings.instances).into(),
             });
         }
-        let admin = connect_admin(&place.home, &place.settings.server).await?;
         topology::ensure_edge(&admin, &edge.id).await?;
         admin.close().await;
         home::private_folder(&place.home.data(&edge.process()))?;
@@ -145,19 +146,6 @@ impl Add {
     }
 }
 
-/// Whether the server lets the edge in: ours after it has read its configuration again, another's now.
-async fn is_let_in(place: &Place, role: &Role, patience: Duration) -> bool {
-    let attempt = async || {
-        let bus = connect_role(&place.home, &place.settings.server, role).await.ok()?;
-        bus.close().await;
-        Some(())
-    };
-    match place.settings.server {
-        Server::Own { .. } => eventually(patience, async || attempt().await.is_some()).await,
-        Server::Existing { .. } => attempt().await.is_some(),
-    }
-}
-
 fn tell_added(place: &Place, edge: &Edge, outcome: &Outcome, output: Output) {
     let config = place.home.config(&edge.process());
     let command = format!("keywheel run edge --config {}", summary::shell(&config));
@@ -182,13 +170,18 @@ impl Remove {
         let patience = options.timeout.unwrap_or(PATIENCE);
         let place = Place::find(&self.at, options.context.as_deref())?;
         place.demand_running()?;
-        self.withdraw(&place, patience).await?;
         let admin = connect_admin(&place.home, &place.settings.server).await?;
+        let was_removed = place.fleet()?.removed.contains(&self.id);
+        self.withdraw(&place, patience).await?;
         topology::remove_edge(&admin, &self.id).await?;
         admin.close().await;
-        let outcome = change_roster(&place, Verb::EdgeRemove, &self.id, patience).await?;
+        let outcome = match change_roster(&place, Verb::EdgeRemove, &self.id, patience).await {
+            Ok(outcome) => Some(outcome),
+            Err(error) if was_removed && is_about_nobody(&error) => None,
+            Err(error) => return Err(error),
+        };
         place.show(|context| context.edges.retain(|edge| edge.id != self.id.as_str()))?;
-        self.tell(&place, &outcome, options.output);
+        self.tell(&place, outcome.as_ref(), options.output);
         Ok(())
     }
 
@@ -200,13 +193,22 @@ impl Remove {
         {
             let _held = place.home.hold_edges()?;
             let mut fleet = place.fleet()?;
-            fleet.remove(&self.id);
-            fleet.save(&place.home)?;
+            if fleet.find(&self.id).is_some() {
+                fleet.remove(&self.id);
+                fleet.save(&place.home)?;
+            }
         }
         if let Server::Own { .. } = place.settings.server {
             place.reconfigure()?;
         }
-        let Some(user) = user else { return Ok(()) };
+        let Some(user) = user else {
+            if let Server::Existing { .. } = place.settings.server {
+                say(
+                    "warning: its credential is not in this home; see to it that the server no longer lets it in",
+                );
+            }
+            return Ok(());
+        };
         let monitor = Monitor::new()?;
         let is_shut_out = async || is_shut_out(place, &monitor, &user.public, &role).await;
         let patience = match place.settings.server {
@@ -225,13 +227,14 @@ impl Remove {
         home::remove(&seed)
     }
 
-    fn tell(&self, place: &Place, outcome: &Outcome, output: Output) {
-        let what = word(outcome, "off the roster", "not on the roster");
+    fn tell(&self, place: &Place, outcome: Option<&Outcome>, output: Output) {
+        let what = outcome
+            .map_or("off the roster already", |outcome| word(outcome, "off the roster now", "not on it"));
         let lease = &place.settings.lease;
         match output {
             Output::Text => print(&format!(
-                "{} is {what}; its credential is withdrawn. It counts for one lease more ({lease}), and its own copy of \
-                 the table stays in {}",
+                "{} is {what} and its credential withdrawn. From then on it counts for one lease more ({lease}); its own copy \
+                 of the table stays in {}",
                 self.id,
                 place.home.data(&Role::Edge(self.id.clone()).name()).display()
             )),
@@ -250,6 +253,10 @@ fn word<'a>(outcome: &Outcome, accepted: &'a str, unchanged: &'a str) -> &'a str
     }
 }
 
+fn is_about_nobody(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some_and(|failure| failure.is("unknown_edge"))
+}
+
 async fn change_roster(place: &Place, verb: Verb, edge: &EdgeId, patience: Duration) -> Result<Outcome> {
     let operator =
         installation::connect(&place.settings.server, place.operator.clone(), &Role::Operator).await?;
@@ -257,33 +264,4 @@ async fn change_roster(place: &Place, verb: Verb, edge: &EdgeId, patience: Durat
     let outcome = installation::settle(&operator, command, edge, patience).await;
     operator.close().await;
     outcome.context("changing the roster")
-}
-
-/// Whether a withdrawn user is neither connected nor let in again.
-async fn is_shut_out(place: &Place, monitor: &Monitor, public: &str, role: &Role) -> bool {
-    if let Some(url) = installation::monitor_url(monitor, &place.settings.server).await
-        && monitor.is_connected(&url, public).await.unwrap_or(true)
-    {
-        return false;
-    }
-    match connect_role(&place.home, &place.settings.server, role).await {
-        Ok(bus) => {
-            bus.close().await;
-            false
-        }
-        Err(_) => true,
-    }
-}
-
-/// Asks until it is so, once at least.
-async fn eventually(patience: Duration, is_so: impl AsyncFn() -> bool) -> bool {
-    if is_so().await {
-        return true;
-    }
-    let wait = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(patience, wait).await.is_ok()
 }

@@ -57,6 +57,11 @@ impl Failure {
         Self { exit: exit::CONFIG, code: "misconfigured".to_owned(), detail: detail.into() }
     }
 
+    /// Whether this is the failure that programs know by `code`.
+    pub fn is(&self, code: &str) -> bool {
+        self.code == code
+    }
+
     /// Called in a way that makes no sense.
     pub fn usage(detail: impl Into<String>) -> Self {
         Self { exit: exit::USAGE, code: "usage".to_owned(), detail: detail.into() }

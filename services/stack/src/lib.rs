@@ -8,10 +8,11 @@
 //! - [`children`], [`spawn`]: processes that are restarted when they die and end when we do
 //! - [`secrets`], [`process_config`], [`ports`], [`context`]: what is written into the home
 //! - [`place`]: which installation an `edge` command is about
-//! - [`installation`]: topology and roster, at the bus
+//! - [`installation`]: topology and roster, at the bus; [`admission`]: who is let in there
 //! - [`ready`], [`summary`], [`verify`]: waiting and telling
 //! - [`failure`]: exit codes
 
+pub mod admission;
 pub mod children;
 pub mod context;
 pub mod edge_cli;

@@ -116,7 +116,7 @@ fn placeholder(role: &Role) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use expect_test::{expect, expect_file};
+    use expect_test::expect_file;
 
     #[test]
     fn the_sample_at_the_top_is_up_to_date() {
@@ -142,22 +142,16 @@ mod tests {
     #[test]
     fn a_user_is_held_to_its_permissions() {
         let user = User { role: Role::Auditor, public: "UAUDITOR".to_owned() };
-        expect![[r#"
-                # auditor
-                {
-                  nkey: UAUDITOR
-                  permissions: {
-                    publish: [
-                      "$JS.API.STREAM.INFO.KW_EVENTS"
-                      "$JS.API.DIRECT.GET.KW_EVENTS"
-                    ]
-                    subscribe: [
-                      "_INBOX_auditor.>"
-                    ]
-                  }
-                }
-        "#]]
-        .assert_eq(&render_user(&user, 1));
+        let text = render_user(&user, 1);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(
+            lines[..6].join(" "),
+            "# auditor { nkey: UAUDITOR permissions: { publish: [ \"$JS.API.STREAM.INFO.KW_EVENTS\""
+        );
+        assert_eq!(
+            lines[6..].join(" "),
+            "\"$JS.API.DIRECT.GET.KW_EVENTS\" ] subscribe: [ \"_INBOX_auditor.>\" ] } }"
+        );
     }
 
     #[test]

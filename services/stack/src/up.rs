@@ -107,7 +107,9 @@ impl Up {
             reason = children.hopeless() => Err(Failure::misconfigured(reason).into()),
             () = shutdown.requested() => Ok(exit::DONE),
         };
-        say("stopping: edges, then services, then the bus");
+        if children.are_some() {
+            say("stopping: edges, then services, then the bus");
+        }
         Context::withdraw(&home)?;
         children.stop().await;
         ended
@@ -198,7 +200,7 @@ impl Stack<'_> {
         for edge in &fleet.edges {
             commands.push((installation::send(operator, Verb::EdgeAdd, &edge.id).await?, &edge.id));
         }
-        say(&format!("waiting for the services to put {} edges on the roster", commands.len()));
+        say("waiting for the services to put the edges on the roster");
         for (command, edge) in commands {
             installation::settle(operator, command, edge, self.patience).await?;
         }

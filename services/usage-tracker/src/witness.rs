@@ -26,19 +26,20 @@ pub(crate) struct Witnesses<'a> {
 }
 
 impl<'a> Witnesses<'a> {
-    /// The edges of `roster` as the snapshot has them.
+    /// The edges of `roster` as the snapshot has them, and those that were `removed` from it.
     pub fn new<'r>(
         bus: &'a Bus,
         lease: Span,
         snapshot: &'a Snapshot,
         roster: impl IntoIterator<Item = &'r EdgeId>,
+        removed: Vec<Witness>,
     ) -> Self {
         let witness = |edge: &EdgeId| Witness {
             edge: edge.clone(),
             covered: snapshot.coverage.get(edge).and_then(|coverage| coverage.stretch()),
             silence: None,
         };
-        let edges = roster.into_iter().map(witness).collect();
+        let edges = roster.into_iter().map(witness).chain(removed).collect();
         Self { bus, lease, snapshot, edges, contacts: BTreeMap::new(), kept_since: None }
     }
 
@@ -58,7 +59,8 @@ impl<'a> Witnesses<'a> {
         for witness in edges.iter_mut().filter(|witness| blocking.contains(&witness.edge)) {
             let contact = self.contact(&witness.edge).await?;
             let horizon = state.horizon_since(tenant, contact.watermark, contact.lease);
-            witness.silence = Some(Silence { contact: contact.at, horizon });
+            let silence = Silence { contact: contact.at, horizon };
+            witness.silence = witness.silence.into_iter().chain([silence]).min_by_key(Silence::ends);
         }
         Ok(edges)
     }

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 /// Most commands that are taken at a time, and most keyrings that are worked on at once.
 const BATCH: usize = 64;
-const PULL: Duration = Duration::from_secs(2);
+/// How long one pull waits for commands, and so how long a stop may have to wait for it.
+const PULL: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 16;
 
 /// What a service adds to a command before it is decided.
@@ -81,25 +82,32 @@ pub async fn run(
 ) -> Result<(), BusError> {
     let mut stop = std::pin::pin!(stop);
     loop {
-        let taken = tokio::select! {
-            () = &mut stop => return Ok(()),
-            taken = take(&gate.bus, service) => taken,
-        };
-        match taken {
-            Ok(messages) => work(gate, handler, messages).await,
-            Err(error) => {
-                tracing::warn!(%error, "cannot take commands now; trying again");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
+        let asked_to_stop = futures_util::poll!(&mut stop).is_ready();
+        if asked_to_stop {
+            return Ok(());
+        }
+        if let Err(error) = pull(gate, service, handler).await {
+            tracing::warn!(%error, "cannot take commands now; trying again");
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 }
 
-async fn take(bus: &Bus, service: Service) -> Result<Vec<Message>, BusError> {
-    let stream = bus.stream(subject::COMMANDS).await?;
+/// One pull, worked off to its end: a message that was on its way to an abandoned pull would come again
+/// only when its acknowledgement is overdue.
+async fn pull(gate: &Gate, service: Service, handler: &impl Handler) -> Result<(), BusError> {
+    let stream = gate.bus.stream(subject::COMMANDS).await?;
     let queue: PullConsumer =
         stream.get_consumer(service.name()).await.trying("opening the queue of commands")?;
-    crate::queue::take(&queue, BATCH, PULL, "taking commands").await
+    let batch = queue.batch().max_messages(BATCH).expires(PULL).messages().await;
+    let mut ready = batch.trying("taking commands")?.ready_chunks(BATCH);
+    loop {
+        let next = tokio::time::timeout(PULL * 3, ready.next()).await.trying("taking commands")?;
+        let Some(chunk) = next else { return Ok(()) };
+        let messages: Result<Vec<Message>, BusError> =
+            chunk.into_iter().map(|message| message.trying("taking commands")).collect();
+        work(gate, handler, messages?).await;
+    }
 }
 
 /// Works on different keyrings at once, on the commands of one keyring one after another.
@@ -137,7 +145,7 @@ async fn settle(gate: &Gate, handler: &impl Handler, message: &Message) {
 
 async fn handle(gate: &Gate, handler: &impl Handler, message: &Message) -> Result<(), BusError> {
     let request = subject::parse_command(&message.subject)
-        .map_err(|error| Box::new(command::BadCommand { id: id_of(message), error }))
+        .map_err(|error| Box::new(command::BadCommand { id: command::id_in(&message.payload), error }))
         .and_then(|(address, verb)| Ok((address, command::read(verb, &message.payload)?)));
     match request {
         Ok((address, request)) => decide(gate, handler, &address, &request).await,

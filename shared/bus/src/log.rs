@@ -148,6 +148,29 @@ impl Bus {
         Ok(read.map(|read| Recorded { seq, event: read.event }))
     }
 
+    /// The event that stands at a position, with the time at which it was stored; `None` when none of
+    /// `address` stands there.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn event_stored_at(
+        &self,
+        seq: u64,
+        address: &Address,
+    ) -> Result<Option<(Event, At)>, BusError> {
+        let subject = subject::event(address);
+        let stream = self.stream(subject::EVENTS).await?;
+        let found = stream.raw_message_builder().sequence(seq).next_by_subject(&subject).send().await;
+        let message = match found {
+            Ok(message) if message.sequence == seq => message,
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
+            Err(error) => return Err(error).trying("reading the log"),
+        };
+        let read = event::read(&subject, &message.payload).ok();
+        Ok(read.map(|read| (read.event, millis(message.time))))
+    }
+
     /// Up to [`PAGE`] messages of the log at or after `from`, of one address or of all. Not read after
     /// write. Needs no consumer, so that operators and auditors can read.
     ///

@@ -140,6 +140,15 @@ pub fn read(verb: Verb, payload: &[u8]) -> Result<Request, Box<BadCommand>> {
     }
 }
 
+/// The id of a document of which nothing else need be readable, so that a refusal has an address.
+pub fn id_in(payload: &[u8]) -> Option<CommandId> {
+    if payload.len() > COMMAND_BYTES_MAX {
+        return None;
+    }
+    let Object { value, twice } = Object::read(payload).ok()?;
+    read_id(&value).ok().filter(|_| twice.as_deref() != Some("id"))
+}
+
 fn stands_twice(field: &str) -> Malformed {
     Malformed::new(field, format!("`{field}` stands twice"))
 }

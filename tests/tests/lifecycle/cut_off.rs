@@ -4,7 +4,7 @@ use crate::scene::{Scene, address, holder, keyring, tenant, until};
 use keywheel_domain::event::OverBasis;
 use keywheel_domain::{Fact, Version};
 use keywheel_tests::operator::word;
-use keywheel_tests::stack::binary;
+use keywheel_tests::stack::{binary, keywheel};
 use keywheel_tests::traffic::{self, Traffic};
 use keywheel_tests::link::Link;
 use keywheel_token::KeyText;
@@ -13,7 +13,7 @@ use keywheel_wire::subject::Verb;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ impl Drop for Remote {
 impl Remote {
     async fn join(scene: &Scene) -> Remote {
         let home = scene.stack.home().to_owned();
-        let added = Command::new(binary().unwrap())
+        let added = keywheel(&binary().unwrap())
             .args(["edge", "add", "remote", "--output", "json", "--home"])
             .arg(&home)
             .output()
@@ -43,7 +43,7 @@ impl Remote {
         let target = scene.stack.context.nats_url.trim_start_matches("nats://").to_owned();
         let link = Link::to(&target).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new(binary().unwrap())
+        let child = keywheel(&binary().unwrap())
             .args(["run", "edge", "--config"])
             .arg(home.join("config/edge-remote.toml"))
             .env("KEYWHEEL_BUS__URL", format!("nats://{}", link.address()))

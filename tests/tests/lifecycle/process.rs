@@ -1,11 +1,10 @@
 //! Processes: nothing is left behind, a second start continues, bad settings end with 64.
 
 use crate::scene::{Scene, keyring};
-use keywheel_tests::stack::binary;
+use keywheel_tests::stack::{binary, keywheel};
 use keywheel_tests::{Operator, Stack, StackOptions};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -59,7 +58,7 @@ async fn an_edge_restarted_without_the_bus_serves_what_it_knows() {
     scene.stack.signal("nats-server", Signal::SIGKILL).unwrap();
     scene.stack.signal("edge-e1", Signal::SIGKILL).unwrap();
     let config = scene.stack.home().join("config/edge-e1.toml");
-    let mut child = Command::new(binary().unwrap()).args(["run", "edge", "--config"]).arg(config).spawn().unwrap();
+    let mut child = keywheel(&binary().unwrap()).args(["run", "edge", "--config"]).arg(config).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     let answer = loop {
         match keywheel_tests::traffic::ask(&scene.http, &edge, key.expose(), true).await {
@@ -84,7 +83,7 @@ fn bad_settings_end_with_64_and_name_the_field() {
         ("id = \"A B\"\ndata_dir = \".\"\n[bus]\nurl = \"x\"\ncredentials = \"y\"\n", "id"),
     ] {
         std::fs::write(&config, text).unwrap();
-        let ended = Command::new(binary().unwrap())
+        let ended = keywheel(&binary().unwrap())
             .args(["run", "edge", "--config"])
             .arg(&config)
             .output()

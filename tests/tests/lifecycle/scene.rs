@@ -14,7 +14,8 @@ pub struct Scene {
     pub stack: Stack,
     pub operator: Operator,
     pub http: reqwest::Client,
-    pub folder: TempDir,
+    /// Kept for as long as the stack runs in it.
+    pub _folder: TempDir,
 }
 
 impl Scene {
@@ -31,7 +32,7 @@ impl Scene {
         let operator = Operator::connect(&stack.context).await.unwrap();
         let policy = json!({ "overlap_min": "1s", "quiet": "3s", "overlap_max": "30d" });
         operator.policy(&tenant(), policy).await.unwrap();
-        Scene { stack, operator, http: reqwest::Client::new(), folder }
+        Scene { stack, operator, http: reqwest::Client::new(), _folder: folder }
     }
 
     pub fn edges(&self) -> Vec<String> {
@@ -82,7 +83,7 @@ pub async fn until<F: Future<Output = bool>>(what: &str, patience: Duration, mut
     }
 }
 
-pub fn assert_nobody_was_refused(tally: &Tally) {
+pub fn assert_nobody_was_refused(tally: &Arc<Tally>) {
     let accepted = tally.accepted.load(Ordering::Relaxed);
     println!(
         "accepted {accepted}, refused {}, unanswered {}",

@@ -5,13 +5,14 @@ use crate::gate::Task;
 use crate::world::{Happening, Who, World};
 use keywheel_domain::command::{Minted, Retirement, SpecAsked, Which};
 use keywheel_domain::event::{CommandId, RotationId};
-use keywheel_domain::policy::{Class, OnOverlapMax, Policy, PolicyChange};
-use keywheel_domain::{Act, Address, Digest, EdgeId, KeyringId, Kid, Span, Tenant, Version, next};
-use keywheel_domain::KeyState;
+use keywheel_domain::policy::{Change, Class, Policy, PolicyChange};
+use keywheel_domain::{Act, Address, Digest, EdgeId, KeyState, KeyringId, Kid, Span, Version, next};
 use keywheel_token::id::derived;
 use keywheel_wire::subject;
 
 const RETIRE_EVERY: u64 = 800;
+pub const QUIET: Span = Span::secs(12);
+pub const STALE_MAX: Span = Span::secs(60);
 
 /// A command on its way.
 #[derive(Clone, Debug)]
@@ -24,28 +25,40 @@ pub struct Order {
 #[derive(Clone, Debug)]
 pub enum Ask {
     /// A key for this client.
-    Issue { client: usize, expires_in: Option<Span> },
+    Issue {
+        client: usize,
+        expires_in: Option<Span>,
+    },
     /// The next key for this client.
-    Rotate { client: usize, supersedes: Vec<Version>, policy: Policy },
+    Rotate {
+        client: usize,
+        supersedes: Vec<Version>,
+        change: PolicyChange,
+    },
     Retire(Version),
     Revoke(Which),
-    Rollback { to_seq: u64, revoke_new: bool },
+    Rollback {
+        to_seq: u64,
+        revoke_new: bool,
+    },
     Policy(PolicyChange),
     AddEdge(EdgeId),
     RemoveEdge(EdgeId),
 }
 
-/// The policy that holds when nothing else is said: short, so that a few minutes hold whole lives.
-pub fn policy() -> Policy {
-    Policy {
-        overlap_min: Span::secs(10),
-        overlap_max: Span::secs(90),
-        on_overlap_max: OnOverlapMax::Hold,
-        quiet: Span::secs(12),
-        class: Class::Available,
-        stale_max: Span::secs(60),
-        ..Policy::default()
+/// What the tenant sets of the policy: short spans, so that a few minutes hold whole lives.
+pub fn short() -> PolicyChange {
+    PolicyChange {
+        overlap_min: Change::Set(Span::secs(10)),
+        overlap_max: Change::Set(Span::secs(90)),
+        quiet: Change::Set(QUIET),
+        stale_max: Change::Set(STALE_MAX),
+        ..PolicyChange::default()
     }
+}
+
+pub fn class(class: Class) -> PolicyChange {
+    PolicyChange { class: Change::Set(class), ..PolicyChange::default() }
 }
 
 impl World {
@@ -98,18 +111,20 @@ impl World {
         let spec = SpecAsked::default();
         match &order.ask {
             Ask::Issue { client, expires_in } => {
-                let (minted, policy) = (self.mint(*client), self.policy_for(who, &order.address));
+                let (minted, policy) =
+                    (self.mint(*client), self.policy_for(who, &order.address, &PolicyChange::default()));
                 Act::Issue { minted, spec: SpecAsked { expires_in: *expires_in, ..spec }, policy }
             }
-            Ask::Rotate { client, supersedes, policy } => {
+            Ask::Rotate { client, supersedes, change } => {
                 let (minted, supersedes) = (self.mint(*client), supersedes.clone());
-                Act::Rotate { minted, spec, supersedes, policy: policy.clone() }
+                let policy = self.policy_for(who, &order.address, change);
+                Act::Rotate { minted, spec, supersedes, policy }
             }
             Ask::Retire(version) => Act::Retire { version: *version, why: Retirement::Requested },
             Ask::Revoke(which) => Act::Revoke { which: *which, reason: "leaked".to_owned() },
             Ask::Rollback { to_seq, revoke_new } => {
                 let target = Box::new((*self.log.state(&order.address, *to_seq)).clone());
-                let policy = self.policy_for(who, &order.address);
+                let policy = self.policy_for(who, &order.address, &PolicyChange::default());
                 Act::Rollback { to_seq: *to_seq, target, revoke_new: *revoke_new, policy }
             }
             Ask::Policy(change) => Act::SetPolicy { change: change.clone() },
@@ -129,11 +144,12 @@ impl World {
         Minted { kid, digest: Digest(digest), rotation: RotationId(self.fresh_id()) }
     }
 
-    fn policy_for(&self, who: Who, address: &Address) -> Policy {
-        let tenant = address.tenant().cloned().unwrap_or(Tenant::parse("t").unwrap());
-        policy()
-            .overlaid(&self.known(who, &Address::Tenant(tenant)).policy)
-            .overlaid(&self.known(who, address).policy)
+    /// What holds for a keyring, with the change that one rotation asks for.
+    fn policy_for(&self, who: Who, address: &Address, change: &PolicyChange) -> Policy {
+        let Some(tenant) = address.tenant().cloned() else { return Policy::default() };
+        let tenant = self.known(who, &Address::Tenant(tenant));
+        let own = self.known(who, address).policy.clone().changed(change);
+        Policy::default().overlaid(&tenant.policy).overlaid(&own)
     }
 
     /// Retires what the log says is due, as `keywheel_retirer::due` does it.

@@ -3,7 +3,7 @@
 use crate::link::Handshake;
 use crate::log::CREATED;
 use crate::reference::Reference;
-use crate::world::{Happening, LEASE, START, SKEW, Who, World};
+use crate::world::{Happening, LEASE, SKEW, START, Who, World};
 use keywheel_domain::{Digest, EdgeId, Kid};
 use keywheel_edge::note::{self, FreshnessNote};
 use keywheel_edge::report::Reporter;
@@ -214,7 +214,8 @@ impl World {
             return;
         }
         let to = if self.faults.strikes && from < head { self.rng.within(from + 1, head + 1) } else { head };
-        let (wrong, pause, life, now) = (self.wrong, self.delay(), edge.life, self.now);
+        let (wrong, life, now) = (self.wrong, edge.life, self.now);
+        let pause = self.delay();
         let edge = &mut self.edges[n];
         if let Some(process) = edge.running(now) {
             process.is_committing = true;
@@ -272,9 +273,17 @@ impl World {
         let changed = changed.collect();
         process.table.apply(&changed, head_at(to), Some(CREATED));
         process.reference.advanced(to);
+        self.note_own_freshness(n);
         if to > from {
             self.begin_handshake(n);
         }
+    }
+
+    /// A process that proved itself fresh stands on an old disk no more.
+    pub fn note_own_freshness(&mut self, n: usize) {
+        let edge = &mut self.edges[n];
+        let is_proved = edge.process.as_ref().is_some_and(|process| process.reference.own().is_some());
+        edge.is_rolled_back &= !is_proved;
     }
 
     /// What is to be noted is committed also while the log is quiet.

@@ -1,7 +1,7 @@
 //! A service's gate to the log, as `keywheel_bus::gate` has it: decide on the own fold, append if nobody
 //! else wrote to the address meanwhile, else decide again. Between the two anything may happen.
 
-use crate::world::{Happening, START, SKEW, Who, World};
+use crate::world::{Happening, SKEW, START, Who, World};
 use keywheel_domain::event::{CommandId, EventId};
 use keywheel_domain::{Act, Actor, Address, At, Command, Event, State, decide};
 use std::sync::Arc;
@@ -166,7 +166,7 @@ impl World {
         if service.is_cut || self.is_lost() {
             return self.again(task);
         }
-        match self.log.append(event, expects) {
+        match self.log.append(event, expects, self.now) {
             Some(seq) => {
                 self.appended(seq);
                 if self.is_lost() {

@@ -155,7 +155,9 @@ impl World {
         let Some(process) = edge.running(now) else { return };
         match reply {
             Reply::PulseStored { number } => {
-                let Some(ours) = process.handshake.as_mut().filter(|ours| ours.number == number) else { return };
+                let Some(ours) = process.handshake.as_mut().filter(|ours| ours.number == number) else {
+                    return;
+                };
                 ours.is_stored = true;
                 match ours.head {
                     Some(head) => self.complete_handshake(n, head),
@@ -163,7 +165,9 @@ impl World {
                 }
             }
             Reply::Head { number, head } => {
-                let Some(ours) = process.handshake.as_mut().filter(|ours| ours.number == number) else { return };
+                let Some(ours) = process.handshake.as_mut().filter(|ours| ours.number == number) else {
+                    return;
+                };
                 if ours.is_stored {
                     self.complete_handshake(n, head);
                 } else {
@@ -186,6 +190,7 @@ impl World {
         let Some(Handshake { began, began_true, visible, .. }) = process.handshake.take() else { return };
         if process.table.prove(began, visible, LogHead { seq: head, created: CREATED }).is_ok() {
             process.reference.proved(began_true, head);
+            self.note_own_freshness(n);
             self.count("handshakes");
         }
     }
@@ -205,7 +210,9 @@ impl World {
     fn end_after_goodbye(&mut self, n: usize) {
         let now = self.now;
         let Some(process) = self.edges[n].running(now) else { return };
-        if process.is_ending && let Some(last) = process.reporter.goodbye() {
+        if process.is_ending
+            && let Some(last) = process.reporter.goodbye()
+        {
             self.edges[n].commit_goodbye(last);
             self.crash_edge(n);
             self.count("goodbyes");

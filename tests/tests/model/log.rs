@@ -12,6 +12,7 @@ pub const CREATED: At = At(1_799_999_999_000);
 #[derive(Default)]
 pub struct Log {
     events: Vec<Recorded>,
+    stored_at: Vec<At>,
     states: BTreeMap<Address, Vec<(u64, Arc<State>)>>,
 }
 
@@ -21,7 +22,7 @@ impl Log {
     }
 
     /// The event's position; none when the address has moved past `expects`.
-    pub fn append(&mut self, event: Event, expects: u64) -> Option<u64> {
+    pub fn append(&mut self, event: Event, expects: u64, now: u64) -> Option<u64> {
         if self.last_of(&event.address, self.head()) != expects {
             return None;
         }
@@ -31,6 +32,7 @@ impl Log {
         let after = Arc::new(evolve((*before).clone(), &recorded));
         self.states.entry(recorded.event.address.clone()).or_default().push((seq, after));
         self.events.push(recorded);
+        self.stored_at.push(At(now));
         Some(seq)
     }
 
@@ -56,6 +58,11 @@ impl Log {
 
     pub fn at(&self, seq: u64) -> &Recorded {
         &self.events[seq as usize - 1]
+    }
+
+    /// When the bus stored it.
+    pub fn stored_at(&self, seq: u64) -> At {
+        self.stored_at[seq as usize - 1]
     }
 
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {

@@ -2,18 +2,15 @@
 
 use crate::bus::Bus;
 use crate::clients::Client;
-use crate::commands::Order;
 use crate::edge::Edge;
-use crate::gate::{Service, Task};
-use crate::link::{Flight, Reply};
+use crate::gate::Service;
+pub use crate::happening::{Chore, Happening, Who};
 use crate::log::Log;
 use crate::promises::Promises;
 use crate::propagator::Propagator;
 use crate::rng::Rng;
-use crate::tracker::{Look, Tracker};
-use keywheel_domain::{At, Event, Span};
-use keywheel_propagator::desk::Effect;
-use keywheel_wire::pulse::Pulse;
+use crate::tracker::Tracker;
+use keywheel_domain::{At, Span};
 use std::collections::{BTreeMap, VecDeque};
 
 /// One number for the whole fleet.
@@ -23,47 +20,6 @@ pub const START: u64 = 1_800_000_000_000;
 /// How far a wall clock may be off, in milliseconds.
 pub const SKEW: u64 = 400;
 const REMEMBERED: usize = 40;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Who {
-    Edge(usize),
-    Propagator(usize),
-    Issuer(usize),
-    Retirer(usize),
-    Tracker,
-}
-
-/// What a process does again and again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chore {
-    Pulse,
-    Report,
-    Keep,
-    Step,
-    ReadBack,
-    Retire,
-    Round,
-}
-
-pub enum Happening {
-    Chore(Who, u32, Chore),
-    Follow(Who, u32),
-    Visible { edge: usize, life: u32, to: u64 },
-    ToBus(Flight),
-    ToEdge { edge: usize, life: u32, reply: Reply },
-    Hear { propagator: usize, life: u32, pulse: Pulse },
-    Stored { propagator: usize, life: u32, edge: usize, pulse: Option<Pulse>, began: u64 },
-    Carry { propagator: usize, life: u32, effect: Effect },
-    Decide(Task),
-    Append { task: Task, event: Event, expects: u64 },
-    Handle { order: Order, who: Who },
-    Look(u32, Look),
-    Use(usize),
-    Fetch(usize),
-    Heal(Who),
-    Strike,
-    Operate,
-}
 
 /// How unkind the world is, in times per thousand.
 #[derive(Clone, Copy, Debug, Default)]
@@ -240,7 +196,7 @@ impl World {
     }
 
     fn happen(&mut self, happening: Happening) {
-        if let Some(until) = owner(&happening).map(|who| self.paused_until(who)).filter(|at| *at > self.now) {
+        if let Some(until) = happening.owner().map(|who| self.paused_until(who)).filter(|at| *at > self.now) {
             let wait = until - self.now;
             return self.after(wait, happening);
         }
@@ -293,25 +249,5 @@ impl World {
         };
         let jitter = if self.faults.strikes { self.rng.within(0, again / 4) } else { 0 };
         self.after(again + jitter, Happening::Chore(who, life, chore));
-    }
-}
-
-/// The process to which it happens: while that is stopped, it waits.
-fn owner(happening: &Happening) -> Option<Who> {
-    match happening {
-        Happening::Chore(who, ..) | Happening::Follow(who, _) | Happening::Handle { who, .. } => Some(*who),
-        Happening::Visible { edge, .. } | Happening::ToEdge { edge, .. } => Some(Who::Edge(*edge)),
-        Happening::Hear { propagator, .. }
-        | Happening::Stored { propagator, .. }
-        | Happening::Carry { propagator, .. } => Some(Who::Propagator(*propagator)),
-        Happening::Decide(task) => Some(task.who),
-        Happening::Look(..) => Some(Who::Tracker),
-        Happening::ToBus(_)
-        | Happening::Append { .. }
-        | Happening::Use(_)
-        | Happening::Fetch(_)
-        | Happening::Heal(_)
-        | Happening::Strike
-        | Happening::Operate => None,
     }
 }

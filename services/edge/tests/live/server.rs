@@ -98,11 +98,10 @@ fn configuration(port: u16, folder: &Path, admin: &str, edge: &str) -> String {
             {{ nkey: {edge}, permissions {{
                 publish: [
                     "$JS.API.CONSUMER.INFO.KW_EVENTS.edge-e1", "$JS.API.CONSUMER.MSG.NEXT.KW_EVENTS.edge-e1",
-                    "$JS.API.CONSUMER.RESET.KW_EVENTS.edge-e1", "$JS.ACK.KW_EVENTS.edge-e1.>",
+                    "$JS.API.CONSUMER.RESET.KW_EVENTS.edge-e1",
                     "$JS.API.STREAM.INFO.KW_EVENTS", "kw.edge.e1.pulse", "kw.use.e1"
                 ]
-                subscribe: ["_INBOX_edge_e1.>", "$SRV.>"]
-                allow_responses: true
+                subscribe: ["_INBOX_edge_e1.>"]
             }} }}
         ] }}
         "#,

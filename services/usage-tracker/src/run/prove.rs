@@ -8,8 +8,9 @@ use crate::witness::Witnesses;
 use keywheel_bus::BusError;
 use keywheel_domain::event::{QuietProof, Use};
 use keywheel_domain::key::Seen;
-use keywheel_domain::{Address, At, EdgeId, KeyringId, Span, State, Version, wants_quiet_proof};
-use keywheel_runtime::clock;
+use keywheel_domain::{
+    Address, At, EdgeId, Event, Fact, KeyringId, Span, State, Version, wants_quiet_proof,
+};
 use keywheel_wire::text;
 use std::collections::BTreeSet;
 
@@ -36,11 +37,12 @@ impl Tracker<'_> {
         }
         let snapshot = self.ledger.lock().snapshot(&due)?;
         self.catch_up().await?;
-        let Some(roster) = self.roster()? else {
+        let Some(roster) = self.roster().await? else {
             self.postpone(&due, now);
             return Ok(());
         };
-        let mut witnesses = Witnesses::new(self.bus, self.lease, &snapshot, &roster);
+        let removed = self.removals.witnesses(|edge| roster.contains(edge), &snapshot.coverage);
+        let mut witnesses = Witnesses::new(self.bus, self.lease, &snapshot, &roster, removed);
         for keyring in &due {
             match self.look(keyring, &snapshot, &mut witnesses, now).await {
                 Ok(()) => {}
@@ -53,16 +55,25 @@ impl Tracker<'_> {
         Ok(())
     }
 
-    /// The edges that count; none while it is not certain which do.
-    fn roster(&mut self) -> Result<Option<BTreeSet<EdgeId>>, Failure> {
+    /// The edges on the roster, with those noticed that were removed from it; none while it is not
+    /// certain which they are.
+    async fn roster(&mut self) -> Result<Option<BTreeSet<EdgeId>>, Failure> {
+        let open = self.gate.fold().lock().pending()?;
+        for (seq, address) in open {
+            if self.removals.knows(seq) {
+                continue;
+            }
+            match self.bus.event_stored_at(seq, &address).await? {
+                Some((Event { fact: Fact::EdgeRemoved(edge), .. }, at)) => self.removals.notice(seq, edge, at),
+                Some(_) | None => self.gate.fold().lock().settle(seq)?,
+            }
+        }
         let fold = self.gate.fold().lock();
-        let open: Vec<u64> = fold.pending()?.into_iter().map(|(seq, _)| seq).collect();
-        for seq in self.removals.notice(&open, clock::boot_ms()) {
+        for seq in self.removals.forget(self.gate.now()) {
             fold.settle(seq)?;
         }
         let installation = fold.load(&Address::Installation, None)?;
-        let is_certain = installation.frozen.is_none() && !self.removals.is_holding();
-        Ok(is_certain.then(|| installation.state.edges.into_keys().collect()))
+        Ok(installation.frozen.is_none().then(|| installation.state.edges.into_keys().collect()))
     }
 
     fn postpone(&self, keyrings: &[KeyringId], now: At) {

@@ -34,6 +34,8 @@ pub struct Fleet {
     edges: Vec<Edge>,
     boots: u128,
     queue: Vec<(usize, Option<Report>, At)>,
+    /// Stored, and on its way for long.
+    held: Vec<(usize, Option<Report>, At)>,
     pub ledger: Ledger,
     /// When the version was accepted, anywhere.
     pub accepted: Vec<At>,
@@ -58,7 +60,8 @@ impl Fleet {
             contact: now,
         };
         let ledger = Ledger::open(Path::new(":memory:")).unwrap();
-        Self { now, edges: (0..edges).map(edge).collect(), boots: 0, queue: vec![], ledger, accepted: vec![] }
+        let edges = (0..edges).map(edge).collect();
+        Self { now, edges, boots: 0, queue: vec![], held: vec![], ledger, accepted: vec![] }
     }
 
     /// Time passes; whoever is connected gives a sign of life.
@@ -98,6 +101,14 @@ impl Fleet {
         let edge = &mut self.edges[n];
         if edge.running {
             (edge.running, edge.counted, edge.outstanding, edge.marker) = (false, 0, None, None);
+        }
+    }
+
+    /// Cuts the next report, which is sent later.
+    pub fn cut(&mut self, n: usize) {
+        if self.edges[n].running {
+            let report = self.edges[n].cut(false);
+            self.edges[n].outstanding = Some(report);
         }
     }
 
@@ -141,6 +152,15 @@ impl Fleet {
                 self.queue.remove(at);
             }
         }
+    }
+
+    /// Whatever waits is delayed for long, until it is released.
+    pub fn hold(&mut self) {
+        self.held.append(&mut self.queue);
+    }
+
+    pub fn release(&mut self) {
+        self.queue.append(&mut self.held);
     }
 
     fn take(&mut self, at: usize) {

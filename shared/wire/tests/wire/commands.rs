@@ -172,6 +172,18 @@ fn a_policy_is_kept_set_or_cleared_field_by_field() {
 }
 
 #[test]
+fn an_id_can_be_read_where_nothing_else_can() {
+    let id = Some(CommandId(0x2222_2222_2222_4222_8222_2222_2222_2200));
+    for readable in [with(""), with(r#""colour": 1"#), format!(r#"{{"id": "{ID}"}}"#)] {
+        assert_eq!(command::id_in(readable.as_bytes()), id, "{readable}");
+    }
+    let twice = format!(r#"{{"id": "{ID}", "id": "{ID}"}}"#);
+    for unreadable in ["", "{", "{}", "[]", r#"{"id": 7}"#, &twice, &format!("{}x", with(""))] {
+        assert_eq!(command::id_in(unreadable.as_bytes()), None, "{unreadable}");
+    }
+}
+
+#[test]
 fn null_is_absent_where_a_field_is_optional() {
     let fields = r#""recipient": null, "scopes": null, "cidrs": null, "expires_in": null, "meta": null"#;
     let (one, other) = (with(fields), with(""));

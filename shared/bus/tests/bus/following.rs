@@ -1,0 +1,126 @@
+//! Following the log: all of it, in order, once, whatever comes between.
+
+use crate::stage::{Replica, Writer, eventually, keyring, server};
+use async_nats::jetstream::consumer::PullConsumer;
+use futures_util::StreamExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_log_comes_in_order_and_once() {
+    let ((server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    let mut writer = Writer::default();
+    writer.append_many(&bus, 20).await;
+    let replica = Replica::start(&server, 1, folder.path()).await;
+    replica.reaches(20).await;
+    writer.append_many(&bus, 20).await;
+    replica.reaches(40).await;
+    assert_eq!(replica.witness.seqs(), (1..=40).collect::<Vec<_>>());
+    assert!(replica.witness.seen().alarms.is_empty());
+    assert_eq!(replica.fold.log_created().unwrap(), Some(bus.head().await.unwrap().created));
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_and_a_lost_fold_begins_anew() {
+    let ((server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    let mut writer = Writer::default();
+    writer.append_many(&bus, 10).await;
+    let first = Replica::start(&server, 1, folder.path()).await;
+    first.reaches(10).await;
+    let head = first.fold.head();
+    first.stop().await;
+
+    writer.append_many(&bus, 5).await;
+    let second = Replica::start(&server, 1, folder.path()).await;
+    assert_eq!(second.fold.head(), head);
+    second.reaches(15).await;
+    assert_eq!(second.witness.seqs(), (11..=15).collect::<Vec<_>>());
+    let head = second.fold.head();
+    second.stop().await;
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let third = Replica::start(&server, 1, elsewhere.path()).await;
+    third.reaches(15).await;
+    assert_eq!(third.witness.seqs(), (1..=15).collect::<Vec<_>>());
+    assert_eq!(third.fold.head(), head, "the same fold");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_bus_is_outlived() {
+    let ((mut server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    let mut writer = Writer::default();
+    writer.append_many(&bus, 5).await;
+    let replica = Replica::start(&server, 1, folder.path()).await;
+    replica.reaches(5).await;
+    server.kill();
+    eventually("the loss is noticed", || async { !bus.is_connected() }).await;
+    server.run();
+    eventually("the bus is back", || async { bus.is_connected() }).await;
+    writer.append_many(&bus, 5).await;
+    replica.reaches(10).await;
+    assert_eq!(replica.witness.seqs(), (1..=10).collect::<Vec<_>>());
+    replica.stop().await;
+}
+
+/// Somebody else takes messages from the durable: what it takes is missed, noticed and read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn gaps_are_mended() {
+    let ((server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    let replica = Replica::start(&server, 1, folder.path()).await;
+    let mut writer = Writer::default();
+    writer.append(&bus, &keyring(0)).await;
+    replica.reaches(1).await;
+
+    let stolen = Arc::new(AtomicU64::new(0));
+    let thief = {
+        let (stream, stolen) =
+            (server.stranger().await.get_stream("KW_EVENTS").await.unwrap(), stolen.clone());
+        tokio::spawn(async move {
+            let durable: PullConsumer = stream.get_consumer("issuer-1").await.unwrap();
+            loop {
+                let mut batch = durable.batch().max_messages(1).messages().await.unwrap();
+                while let Some(Ok(_)) = batch.next().await {
+                    stolen.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        })
+    };
+    while stolen.load(Ordering::Relaxed) < 5 {
+        writer.append(&bus, &keyring(0)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    thief.abort();
+    let last = bus.head().await.unwrap().seq;
+    replica.reaches(last).await;
+    assert_eq!(replica.witness.seqs(), (1..=last).collect::<Vec<_>>(), "none missing, none twice");
+    replica.stop().await;
+}
+
+/// Nothing follows what is missing: only the head of the log shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_last_message_is_noticed() {
+    let ((server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    let mut writer = Writer::default();
+    let replica = Replica::start(&server, 1, folder.path()).await;
+    writer.append_many(&bus, 3).await;
+    replica.reaches(3).await;
+    // The durable is moved past what is to come: as if its position had run ahead.
+    let stream = server.stranger().await.get_stream("KW_EVENTS").await.unwrap();
+    stream.reset_consumer("issuer-1", Some(100)).await.unwrap();
+    writer.append(&bus, &keyring(0)).await;
+    replica.reaches(4).await;
+    replica.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_of_the_shell_are_committed_with_what_is_applied() {
+    let ((server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    let replica = Replica::start(&server, 1, folder.path()).await;
+    replica.witness.seen().notes.push(("freshness", vec![7]));
+    Writer::default().append(&bus, &keyring(0)).await;
+    let noted = || async { replica.fold.lock().note("freshness").unwrap() == Some(vec![7]) };
+    eventually("the note is there", noted).await;
+    assert!(replica.witness.seen().notes.is_empty());
+    replica.stop().await;
+}

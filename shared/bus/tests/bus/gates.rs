@@ -1,0 +1,116 @@
+//! The gate: one effect for one id, decided on what holds, whoever asks at once.
+
+use crate::server::Server;
+use crate::stage::{Replica, actor, keyring, server};
+use keywheel_bus::{BusError, Executed};
+use keywheel_domain::event::CommandId;
+use keywheel_domain::policy::{Change, PolicyChange};
+use keywheel_domain::{Act, Address, EdgeId, Rejection, Span};
+use std::collections::BTreeSet;
+use tempfile::TempDir;
+
+fn quiet(n: u64) -> Act {
+    Act::SetPolicy { change: PolicyChange { quiet: Change::Set(Span(n)), ..PolicyChange::default() } }
+}
+
+fn edge(name: &str) -> EdgeId {
+    EdgeId::parse(name).unwrap()
+}
+
+async fn two() -> (Server, TempDir, Replica, Replica) {
+    let ((server, _), folder) = (server().await, tempfile::tempdir().unwrap());
+    let one = Replica::start(&server, 1, folder.path()).await;
+    let other = Replica::start(&server, 2, folder.path()).await;
+    (server, folder, one, other)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_decide_the_same_do_it_once() {
+    let (_server, _folder, one, other) = two().await;
+    for n in 0..20 {
+        let (address, actor, id) = (keyring(n % 3), actor(), CommandId(u128::from(n) + 1));
+        let ask = |replica: &Replica| {
+            let (gate, address, actor) = (replica.gate.clone(), address.clone(), actor.clone());
+            async move { gate.execute(&address, id, &actor, quiet(u64::from(n))).await.unwrap() }
+        };
+        let (a, b) = tokio::join!(ask(&one), ask(&other));
+        let Executed::Done(done) = a else { panic!("{a:?}") };
+        assert_eq!(b, Executed::Done(done), "both know the one event");
+        assert_eq!(done.seq, u64::from(n) + 1, "and there is no other");
+        assert_eq!(ask(&one).await, Executed::Done(done), "for ever");
+    }
+    one.reaches(20).await;
+    assert!(one.witness.seen().alarms.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_ask_different_things_take_turns() {
+    let (_server, _folder, one, other) = two().await;
+    let asked = (0..24_u128).map(|n| {
+        let gate = if n % 2 == 0 { one.gate.clone() } else { other.gate.clone() };
+        let act = quiet(u64::try_from(n).unwrap() + 1);
+        tokio::spawn(async move { gate.execute(&keyring(0), CommandId(n), &actor(), act).await })
+    });
+    let mut seqs = BTreeSet::new();
+    for asked in asked.collect::<Vec<_>>() {
+        match asked.await.unwrap() {
+            Ok(Executed::Done(done)) => assert!(seqs.insert(done.seq)),
+            // Sixteen times outrun: to be asked again, and nothing was done.
+            Err(BusError::Contended(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let last = *seqs.last().unwrap();
+    assert_eq!(seqs, (1..=last).collect(), "every event belongs to one of them");
+    one.reaches(last).await;
+    assert_eq!(one.gate.load(&keyring(0), CommandId(0)).unwrap().state.revision, last);
+    assert!(one.witness.seen().alarms.is_empty(), "and each continues the one before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_to_do_and_nothing_allowed_leave_no_trace() {
+    let (_server, _folder, one, _other) = two().await;
+    let execute = |id, act| {
+        let gate = one.gate.clone();
+        async move { gate.execute(&Address::Installation, CommandId(id), &actor(), act).await.unwrap() }
+    };
+    assert!(matches!(execute(1, Act::AddEdge { edge: edge("a") }).await, Executed::Done(_)));
+    assert_eq!(execute(2, Act::AddEdge { edge: edge("a") }).await, Executed::Unchanged);
+    let unknown = Rejection::UnknownEdge(edge("b"));
+    assert_eq!(execute(3, Act::RemoveEdge { edge: edge("b") }).await, Executed::Rejected(unknown));
+    assert_eq!(execute(4, quiet(1)).await, Executed::Rejected(Rejection::WrongAddress));
+    assert_eq!(one.gate.bus().head().await.unwrap().seq, 1);
+}
+
+/// A replica whose fold is behind must not refuse by what is no longer so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_decided_on_the_newest_state() {
+    let ((server, _), folder) = (server().await, tempfile::tempdir().unwrap());
+    let one = Replica::start(&server, 1, folder.path()).await;
+    let mut late = Replica::open(&server, 2, folder.path()).await;
+    let add = Act::AddEdge { edge: edge("a") };
+    one.gate.execute(&Address::Installation, CommandId(1), &actor(), add).await.unwrap();
+    assert_eq!(late.fold.head().watermark, 0);
+
+    let gate = late.gate.clone();
+    let remove = Act::RemoveEdge { edge: edge("a") };
+    let asked =
+        tokio::spawn(
+            async move { gate.execute(&Address::Installation, CommandId(2), &actor(), remove).await },
+        );
+    late.follow();
+    let done = asked.await.unwrap().unwrap();
+    assert!(matches!(done, Executed::Done(done) if done.seq == 2), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_keyring_decides_nothing() {
+    let (server, _folder, one, _other) = two().await;
+    let stranger = server.stranger().await;
+    stranger.publish("kw.evt.acme.client-0", "?".into()).await.unwrap().await.unwrap();
+    one.reaches(1).await;
+    let refused = one.gate.execute(&keyring(0), CommandId(1), &actor(), quiet(1)).await;
+    assert!(matches!(refused, Err(BusError::Frozen(_))), "{refused:?}");
+    let done = one.gate.execute(&keyring(1), CommandId(1), &actor(), quiet(1)).await.unwrap();
+    assert!(matches!(done, Executed::Done(_)), "the others go on");
+}

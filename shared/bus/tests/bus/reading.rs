@@ -1,0 +1,118 @@
+//! Reading the log and what lies beside it.
+
+use crate::stage::{Writer, keyring, plain_event, server};
+use keywheel_bus::log::PAGE;
+use keywheel_domain::{Address, At, EdgeId, KeyringId, Kid, Span, Version};
+use keywheel_wire::delivery::Sealed;
+use keywheel_wire::event::Link;
+use keywheel_wire::notice::{Alarm, Notice};
+use keywheel_wire::pulse::Pulse;
+use keywheel_wire::text::{Hex32, Id, Moment};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_read_by_position_and_by_address() {
+    let (_server, bus) = server().await;
+    assert_eq!(bus.head().await.unwrap().seq, 0);
+    assert_eq!(bus.last_of(&keyring(0)).await.unwrap(), 0);
+    assert!(bus.page(1, None).await.unwrap().is_empty());
+    Writer::default().append_many(&bus, 10).await;
+
+    assert_eq!(bus.head().await.unwrap().seq, 10);
+    assert_eq!(bus.last_of(&keyring(0)).await.unwrap(), 10);
+    assert_eq!(bus.last_of(&keyring(1)).await.unwrap(), 8);
+    let seqs = |page: Vec<keywheel_table::Message>| page.iter().map(|m| m.seq).collect::<Vec<_>>();
+    assert_eq!(seqs(bus.page(1, None).await.unwrap()), (1..=10).collect::<Vec<_>>());
+    assert_eq!(seqs(bus.page(4, None).await.unwrap()), (4..=10).collect::<Vec<_>>());
+    assert_eq!(seqs(bus.page(2, Some(&keyring(2))).await.unwrap()), [3, 6, 9]);
+    assert!(bus.page(11, None).await.unwrap().is_empty());
+
+    let at = bus.event_at(5, &keyring(1)).await.unwrap().unwrap();
+    assert_eq!((at.seq, &at.event.address), (5, &keyring(1)));
+    assert_eq!(bus.event_at(5, &keyring(0)).await.unwrap(), None);
+    assert_eq!(bus.event_at(11, &keyring(0)).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_follow_each_other() {
+    let (server, bus) = server().await;
+    let context = server.stranger().await;
+    let payload =
+        keywheel_wire::event::write(&plain_event(&keyring(0)), Link { revision: 1, prev: None }).unwrap();
+    let mut sent = Vec::new();
+    for _ in 0..PAGE + 5 {
+        sent.push(context.publish("kw.evt.acme.client-0", payload.clone().into()).await.unwrap());
+    }
+    for acknowledgement in sent {
+        acknowledgement.await.unwrap();
+    }
+    let first = bus.page(1, None).await.unwrap();
+    assert_eq!((first.len() as u64, first.last().unwrap().seq), (PAGE, PAGE));
+    let second = bus.page(PAGE + 1, None).await.unwrap();
+    assert_eq!((second.len(), second[0].seq, &second[0].payload), (5, PAGE + 1, &payload));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_secrets_wait_and_are_withdrawn() {
+    let (_server, bus) = server().await;
+    let kid = |text: &str| Kid::parse(text).unwrap();
+    let sealed = |version| Sealed::new("kid0000001", version, b"box", "XSENDER");
+    assert_eq!(bus.staged(kid("kid0000001")).await.unwrap(), None);
+    bus.stage(kid("kid0000001"), &sealed(0)).await.unwrap();
+    bus.stage(kid("kid0000002"), &sealed(0)).await.unwrap();
+    assert_eq!(bus.staged(kid("kid0000001")).await.unwrap(), Some(sealed(0)));
+    bus.withdraw(kid("kid0000001")).await.unwrap();
+    bus.withdraw(kid("kid0000001")).await.unwrap();
+    assert_eq!(bus.staged(kid("kid0000001")).await.unwrap(), None);
+    assert!(bus.staged(kid("kid0000002")).await.unwrap().is_some(), "others stay");
+
+    let owner = KeyringId::parse("acme/client-0").unwrap();
+    assert_eq!(bus.delivery(&owner, Version(1)).await.unwrap(), None);
+    bus.deliver(&owner, Version(1), &sealed(1), Span::days(7)).await.unwrap();
+    assert_eq!(bus.delivery(&owner, Version(1)).await.unwrap(), Some(sealed(1)));
+    assert_eq!(bus.delivery(&owner, Version(2)).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_pulse_of_an_edge_is_kept() {
+    let (server, bus) = server().await;
+    let edge = |name: &str| EdgeId::parse(name).unwrap();
+    let pulse = |id: &str, number| Pulse {
+        id: id.into(),
+        boot: Id(1),
+        number,
+        watermark: 0,
+        chain: Hex32([0; 32]),
+        digest: Hex32([0; 32]),
+        clock: Moment(At(0)),
+        keys: 0,
+        version: "0.1.0".into(),
+        lease_ms: 15_000,
+    };
+    assert!(bus.last_pulse(&edge("edge-a")).await.unwrap().is_none());
+    for number in 0..3 {
+        bus.put_pulse(&edge("edge-a"), &pulse("edge-a", number)).await.unwrap();
+    }
+    let last = bus.last_pulse(&edge("edge-a")).await.unwrap().unwrap();
+    assert_eq!(last.pulse.number, 2);
+    assert!(last.at >= bus.pulses_kept_since().await.unwrap());
+
+    // One edge's credential cannot speak for another: neither does what comes by its subject.
+    let forged = serde_json::to_vec(&pulse("edge-a", 9)).unwrap();
+    let stranger = server.stranger().await;
+    stranger.publish("kw.edge.edge-b.pulse", forged.into()).await.unwrap().await.unwrap();
+    assert!(bus.last_pulse(&edge("edge-b")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notices_are_said_once() {
+    let (_server, bus) = server().await;
+    let alarm = |detail: &str| {
+        Notice::Alarm(Alarm { code: "test".into(), detail: detail.into(), at: Moment(At(0)), seq: None })
+    };
+    bus.notify(&keyring(0), "one", &alarm("one")).await.unwrap();
+    bus.notify(&keyring(0), "one", &alarm("one")).await.unwrap();
+    bus.notify(&keyring(0), "two", &alarm("two")).await.unwrap();
+    bus.notify(&Address::Installation, "three", &alarm("three")).await.unwrap();
+    let said: Vec<_> = bus.notices(&keyring(0), "alarm").await.unwrap().into_iter().map(|(n, _)| n).collect();
+    assert_eq!(said, [alarm("one"), alarm("two")]);
+}

@@ -1,0 +1,1 @@
+//! Scenes for the rules, one by one.
