@@ -4,7 +4,7 @@
 use crate::error::Trying;
 use crate::gate::{Decided, Executed};
 use crate::results::Last;
-use crate::{Bus, BusError, Gate};
+use crate::{BusError, Gate};
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;

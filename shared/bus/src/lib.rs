@@ -26,7 +26,6 @@ pub mod log;
 pub mod notices;
 pub mod parcel;
 pub mod pulses;
-mod queue;
 pub mod reports;
 pub mod results;
 pub mod station;

@@ -3,7 +3,7 @@
 use crate::error::Trying;
 use crate::{Bus, BusError};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, PersistenceMode, RetentionPolicy, StorageType};
 use keywheel_domain::EdgeId;
 use keywheel_wire::subject::{self, Service, Verb};
 use std::time::Duration;
@@ -48,13 +48,22 @@ pub fn streams(replicas: usize) -> Vec<Config> {
             allow_message_ttl: true,
             ..file(subject::DELIVERY, all(subject::DELIVERY_ALL))
         },
-        Config {
-            storage: StorageType::Memory,
-            max_messages_per_subject: 1,
-            ..file(subject::PULSE, all(subject::PULSE_ALL))
-        },
+        pulses(file(subject::PULSE, all(subject::PULSE_ALL))),
         Config { deny_delete: true, ..file(subject::NOTICES, all(subject::NOTICES_ALL)) },
     ]
+}
+
+/// Pulses are kept in memory, the last of each edge. A lone server forgets a memory stream altogether when
+/// it restarts, and without the stream no edge could renew its lease until somebody made it again: there
+/// it is a file, which needs no sync.
+fn pulses(file: Config) -> Config {
+    let alone = file.num_replicas == 1;
+    Config {
+        storage: if alone { StorageType::File } else { StorageType::Memory },
+        persist_mode: alone.then_some(PersistenceMode::Async),
+        max_messages_per_subject: 1,
+        ..file
+    }
 }
 
 /// Creates what is missing, for `instances` replicas of each service. Needs the admin credential.
@@ -136,10 +145,14 @@ async fn ensure_durable(bus: &Bus, stream: &'static str, config: pull::Config) -
 /// When the bus cannot be asked.
 pub async fn verify(bus: &Bus) -> Result<Vec<String>, BusError> {
     let mut differences = Vec::new();
-    for wanted in streams(1) {
-        match bus.context().get_stream(&wanted.name).await {
-            Err(error) => differences.push(format!("{}: {error}", wanted.name)),
-            Ok(stream) => differences.extend(compare(&wanted, &stream.cached_info().config)),
+    for name in streams(1).into_iter().map(|stream| stream.name) {
+        match bus.context().get_stream(&name).await {
+            Err(error) => differences.push(format!("{name}: {error}")),
+            Ok(stream) => {
+                let found = &stream.cached_info().config;
+                let wanted = streams(found.num_replicas).into_iter().find(|wanted| wanted.name == name);
+                differences.extend(wanted.iter().flat_map(|wanted| compare(wanted, found)));
+            }
         }
     }
     Ok(differences)

@@ -62,8 +62,10 @@ pub struct Edge {
     pub is_stalled: bool,
     /// Whether its credential was withdrawn.
     pub is_banned: bool,
-    /// How much longer its reports take.
+    /// How much longer its reports and its pulses take, and committed rows until they answer.
     pub report_lag: u64,
+    pub pulse_lag: u64,
+    pub visible_lag: u64,
     pub paused_until: u64,
     machine: u32,
     booted_at: u64,
@@ -121,6 +123,8 @@ impl World {
             is_stalled: false,
             is_banned: false,
             report_lag: 0,
+            pulse_lag: 0,
+            visible_lag: 0,
             paused_until: 0,
             machine: 0,
             booted_at: START - 1_000_000 * (number + 1),
@@ -215,7 +219,7 @@ impl World {
         }
         let to = if self.faults.strikes && from < head { self.rng.within(from + 1, head + 1) } else { head };
         let (wrong, life, now) = (self.wrong, edge.life, self.now);
-        let pause = self.delay();
+        let pause = self.delay() + self.edges[n].visible_lag;
         let edge = &mut self.edges[n];
         if let Some(process) = edge.running(now) {
             process.is_committing = true;

@@ -112,9 +112,8 @@ impl World {
         if wrong == Wrong::HeadBeforePulse {
             self.send(n, Request::AskHead { number }, 0);
         }
-        // Read first, the head is old by the time at which the pulse is stored.
-        let extra = if wrong == Wrong::HeadBeforePulse { 400 } else { 0 };
-        self.send(n, Request::StorePulse(pulse), extra);
+        let lag = self.edges[n].pulse_lag;
+        self.send(n, Request::StorePulse(pulse), lag);
     }
 
     pub fn arrive_at_bus(&mut self, flight: Flight) {

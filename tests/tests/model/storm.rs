@@ -37,7 +37,7 @@ impl World {
 
     fn strike_edge(&mut self, n: usize) {
         let length = self.length();
-        let kind = self.rng.within(0, 13);
+        let kind = self.rng.within(0, 15);
         let (now, id) = (self.now, self.edges[n].id.clone());
         let names = [
             "is mute",
@@ -53,6 +53,8 @@ impl World {
             "pauses",
             "reboots",
             "reports late",
+            "pulses late",
+            "answers late",
         ];
         self.tell(|| format!("{id} {} ({length} ms)", names[kind as usize]));
         let edge = &mut self.edges[n];
@@ -71,7 +73,9 @@ impl World {
                 edge.reboot(now);
                 self.restart_edge(n);
             }
-            _ => edge.report_lag = length / 2,
+            12 => edge.report_lag = length / 2,
+            13 => edge.pulse_lag = length / 8,
+            _ => edge.visible_lag = length / 2,
         }
         self.after(length, Happening::Heal(Who::Edge(n)));
     }
@@ -105,7 +109,8 @@ impl World {
         match who {
             Who::Edge(n) => {
                 let edge = &mut self.edges[n];
-                (edge.gets_out, edge.gets_in, edge.is_stalled, edge.report_lag) = (true, true, false, 0);
+                (edge.gets_out, edge.gets_in, edge.is_stalled) = (true, true, false);
+                (edge.report_lag, edge.pulse_lag, edge.visible_lag) = (0, 0, 0);
                 if edge.process.is_none() {
                     self.start_edge(n);
                 }

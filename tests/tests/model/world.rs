@@ -184,6 +184,11 @@ impl World {
         panic!("it never came to this: {what}\n{}", self.story());
     }
 
+    /// Time passes in which nothing happens: everybody sleeps.
+    pub fn leap(&mut self, ms: u64) {
+        self.now += ms;
+    }
+
     pub fn story(&self) -> String {
         self.story.iter().cloned().collect::<Vec<_>>().join("\n")
     }

@@ -167,3 +167,18 @@ async fn what_is_final_stays() {
     let waited = paused.bus.await_outcome(CommandId(fresh_id()), Duration::from_millis(50)).await;
     assert_eq!(waited.unwrap(), None, "no outcome is no error");
 }
+
+/// A replica whose fold is behind must not answer by what is no longer so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_replica_catches_up_before_it_answers() {
+    let ((server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    Writer::default().append(&bus, &keyring(0)).await;
+    let (mut late, tiny, id) = (Replica::open(&server, 1, folder.path()).await, Tiny::default(), fresh_id());
+    serve(&late.gate, &tiny);
+    let clear = document(id, json!({ "policy": { "quiet": null } }));
+    bus.send_command(&keyring(0), Verb::Policy, &clear).await.unwrap();
+    let asked = || async { tiny.asked.load(Ordering::Relaxed) >= 1 };
+    eventually("it decides that there is nothing to clear", asked).await;
+    late.follow();
+    assert_eq!(outcome(&bus, id).await.outcome, Word::Accepted);
+}

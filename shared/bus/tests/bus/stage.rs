@@ -131,6 +131,9 @@ impl Sink for Witness {
     }
 }
 
+/// What stops a follower, and how it ended.
+type Running = (oneshot::Sender<()>, JoinHandle<Result<(), BusError>>);
+
 /// One replica of a service: its own connection, durable and fold.
 pub struct Replica {
     pub gate: Gate,
@@ -138,7 +141,7 @@ pub struct Replica {
     pub witness: Witness,
     watermark: watch::Receiver<u64>,
     follower: Option<Follower>,
-    running: Option<(oneshot::Sender<()>, JoinHandle<Result<(), BusError>>)>,
+    running: Option<Running>,
 }
 
 impl Replica {

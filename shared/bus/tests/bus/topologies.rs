@@ -52,6 +52,10 @@ async fn every_reader_has_its_durable() {
     );
 }
 
+fn in_memory(config: &mut Config) {
+    (config.storage, config.persist_mode) = (StorageType::Memory, None);
+}
+
 /// Every stream once with one field changed: named, and nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_field_is_named() {
@@ -71,7 +75,7 @@ async fn a_changed_field_is_named() {
             ),
             ("KW_STAGE", |c| c.max_messages_per_subject = 2, "max_msgs_per_subject is 2, should be 1"),
             ("KW_DELIVERY", |c| c.allow_message_ttl = false, "allow_msg_ttl is false, should be true"),
-            ("KW_PULSE", |c| c.storage = StorageType::File, "storage is File, should be Memory"),
+            ("KW_PULSE", in_memory, "storage is Memory, should be File"),
             ("KW_NOTICES", |c| c.deny_delete = false, "deny_delete is false, should be true"),
         ],
         &[

@@ -249,8 +249,8 @@ fn revoke(which: Which) -> Act {
 fn set_policy(n: u64) -> Act {
     let change = PolicyChange {
         quiet: Change::Set(Span(n)),
-        class: if n % 2 == 0 { Change::Set(Class::Strict) } else { Change::Clear },
-        stale_max: if n % 3 == 0 { Change::Set(Span(n)) } else { Change::Keep },
+        class: if n.is_multiple_of(2) { Change::Set(Class::Strict) } else { Change::Clear },
+        stale_max: if n.is_multiple_of(3) { Change::Set(Span(n)) } else { Change::Keep },
         ..PolicyChange::default()
     };
     Act::SetPolicy { change }
