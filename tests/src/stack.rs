@@ -161,7 +161,7 @@ impl Stack {
         &self.home
     }
 
-    /// The process id of a child by name (`issuer`, `edge-1`, `nats-server`, …).
+    /// The process id of a child by name (`issuer`, `edge-1`, `nats`, …).
     ///
     /// # Errors
     /// When there is none of that name.

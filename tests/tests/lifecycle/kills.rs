@@ -74,7 +74,7 @@ async fn an_edge_killed_in_mid_rotation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bus_killed_in_mid_rotation() {
-    survives("nats-server", kill("nats-server")).await;
+    survives("nats", kill("nats")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ fn await_gone(pids: &[(&str, Pid)]) {
 }
 
 const NAMES: [&str; 7] =
-    ["nats-server", "issuer", "propagator", "usage-tracker", "retirer", "edge-e1", "edge-e2"];
+    ["nats", "issuer", "propagator", "usage-tracker", "retirer", "edge-e1", "edge-e2"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_killed_hard_leaves_nothing_running_and_continues_where_it_was() {
@@ -55,7 +55,7 @@ async fn an_edge_restarted_without_the_bus_serves_what_it_knows() {
     let (_, key) = scene.operator.issue(&keyring("alone")).await.unwrap();
     let edge = scene.stack.edge("e1").unwrap().to_owned();
     assert!(scene.ask(&edge, &key).await.valid);
-    scene.stack.signal("nats-server", Signal::SIGKILL).unwrap();
+    scene.stack.signal("nats", Signal::SIGKILL).unwrap();
     scene.stack.signal("edge-e1", Signal::SIGKILL).unwrap();
     let config = scene.stack.home().join("config/edge-e1.toml");
     let mut child = keywheel(&binary().unwrap()).args(["run", "edge", "--config"]).arg(config).spawn().unwrap();

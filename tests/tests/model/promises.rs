@@ -182,7 +182,8 @@ impl World {
         let Some(uses) = self.promises.uses.get(&(keyring.clone(), version)) else { return };
         let inside = |used: &&TrueUse| from.0 < used.at && used.at <= through.0;
         if let Some(used) = uses.iter().filter(|used| used.counts).find(inside) {
-            let text = format!("{keyring} {version} is not quiet in {from:?}..{through:?}: {used:?}");
+            let TrueUse { at, edge, .. } = used;
+            let text = format!("{keyring} {version} is not quiet in {from:?}..{through:?}: {edge} at {at}");
             self.breaks(text);
         }
     }

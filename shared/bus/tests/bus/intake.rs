@@ -24,11 +24,14 @@ use tempfile::TempDir;
 #[derive(Clone, Default)]
 pub struct Tiny {
     pub asked: Arc<AtomicU64>,
+    /// Who holds this makes it pause after it has looked under the command's id.
+    pub pause: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Handler for Tiny {
     async fn prepare(&self, _: &Address, request: &Request, _: &State) -> Result<Prepared, Refusal> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        drop(self.pause.lock().await);
         match &request.ask {
             Ask::Policy(change) => {
                 Ok(Prepared { act: Act::SetPolicy { change: change.clone() }, sealed: None })

@@ -182,3 +182,30 @@ async fn a_late_replica_catches_up_before_it_answers() {
     late.follow();
     assert_eq!(outcome(&bus, id).await.outcome, Word::Accepted);
 }
+
+/// A replica looks, pauses and then wants to answer; meanwhile another has answered. What lies there stays,
+/// and nothing happens against it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_answers_second_does_not_answer() {
+    let ((server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    let (replica, tiny) = (Replica::start(&server, 1, folder.path()).await, Tiny::default());
+    serve(&replica.gate, &tiny);
+    let context = server.stranger().await;
+    for verb in [Verb::Rotate, Verb::Issue] {
+        let (id, paused) = (fresh_id(), tiny.pause.clone().lock_owned().await);
+        let asked = tiny.asked.load(Ordering::Relaxed);
+        bus.send_command(&keyring(0), verb, &document(id, json!({}))).await.unwrap();
+        let looked = || async { tiny.asked.load(Ordering::Relaxed) > asked };
+        eventually("it has looked", looked).await;
+
+        let decided = Outcome::rejected(id, "closed", "by somebody else");
+        let payload = serde_json::to_vec(&decided).unwrap();
+        context.publish(subject::result(id), payload.into()).await.unwrap().await.unwrap();
+        drop(paused);
+        let next = fresh_id();
+        bus.send_command(&keyring(0), Verb::Rotate, &document(next, json!({}))).await.unwrap();
+        outcome(&bus, next).await;
+        assert_eq!(outcome(&bus, id).await, decided, "{verb:?}");
+        assert_eq!(bus.head().await.unwrap().seq, 0, "{verb:?}: nothing was appended");
+    }
+}

@@ -8,6 +8,8 @@ use keywheel_wire::event::Link;
 use keywheel_wire::notice::{Alarm, Notice};
 use keywheel_wire::pulse::Pulse;
 use keywheel_wire::text::{Hex32, Id, Moment};
+use keywheel_wire::usage::Report;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_read_by_position_and_by_address() {
@@ -101,6 +103,38 @@ async fn the_newest_pulse_of_an_edge_is_kept() {
     let stranger = server.stranger().await;
     stranger.publish("kw.edge.edge-b.pulse", forged.into()).await.unwrap().await.unwrap();
     assert!(bus.last_pulse(&edge("edge-b")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_come_in_order_and_once() {
+    let (server, bus) = server().await;
+    let edge = EdgeId::parse("edge-a").unwrap();
+    let mut reports = bus.reports();
+    for number in 0..5 {
+        let report = Report {
+            edge: "edge-a".into(),
+            boot: Id(1),
+            number,
+            continues: None,
+            goodbye: false,
+            uses: vec![],
+        };
+        bus.put_report(&edge, &report).await.unwrap();
+        bus.put_report(&edge, &report).await.unwrap();
+    }
+    let stranger = server.stranger().await;
+    stranger.publish("kw.use.edge-b", "no report".into()).await.unwrap().await.unwrap();
+    let mut taken = Vec::new();
+    while taken.len() < 6 {
+        for report in reports.next(Duration::from_secs(5)).await.unwrap() {
+            report.done().await.unwrap();
+            taken.push((report.edge.to_string(), report.report.map(|report| report.number)));
+        }
+    }
+    let mut expected: Vec<_> = (0..5).map(|number| ("edge-a".to_owned(), Some(number))).collect();
+    expected.push(("edge-b".to_owned(), None));
+    assert_eq!(taken, expected);
+    assert!(reports.next(Duration::from_millis(50)).await.unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,10 +47,13 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(self.folder.path().join("log")).unwrap())
             .spawn();
-        self.process = Some(process.unwrap_or_else(|error| panic!("{}: {error}", binary.display())));
+        let process = process.unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
+        let process = self.process.insert(process);
         let began = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(20), "the server does not start:\n{}", self.log());
+            let lives = process.try_wait().unwrap().is_none() && began.elapsed() < Duration::from_secs(20);
+            let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            assert!(lives, "the server does not start:\n{}", log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -67,10 +70,6 @@ impl Server {
     pub fn forget(&self) {
         assert!(self.process.is_none());
         std::fs::remove_dir_all(self.folder.path().join("store")).unwrap();
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// How a service reaches it.

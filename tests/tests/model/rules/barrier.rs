@@ -1,8 +1,8 @@
 //! Rules 1, 2 and 13: when a key may be handed out, and what its activation supersedes.
 
 use super::{
-    CLIENT, E2, PROPAGATOR, V1, V2, V3, cut_off, is_delivered, key, keyring, restart_propagator, rotate,
-    scene, state, use_at_e2, wait_for_delivery,
+    CLIENT, E2, PROPAGATOR, V1, V2, V3, cut_off, is_delivered, keyring, restart_propagator, rotate, scene,
+    state, use_at_e2, wait_for_delivery,
 };
 use crate::commands::Ask;
 use crate::gate::Task;
@@ -42,9 +42,9 @@ fn rule_01_what_comes_in_is_applied_and_no_pulse_gets_out() {
     world.edges[E2].gets_out = false;
     rotate(&mut world);
     wait_for_delivery(&mut world, V2);
-    world.run(3 * LEASE.0);
+    world.run(2 * LEASE.0);
     world.assert_kept();
-    assert!(use_at_e2(&mut world, V2) == Some(Ok(())), "it knows the key, and is stale");
+    assert_eq!(use_at_e2(&mut world, V2), Some(Ok(())), "it knows the key, and is stale");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn activate(world: &mut World, version: keywheel_domain::Version) {
 #[test]
 fn rule_13_a_late_activation_never_supersedes_a_newer_version() {
     let mut world = scene();
-    world.edges[E2].is_stalled = true;
+    world.crash_edge(E2);
     rotate(&mut world);
     world.run(100);
     let other = world.add_client("t/a");
@@ -235,6 +235,5 @@ fn rule_13_a_rotation_cancels_the_one_that_is_pending() {
     let last = activated.last().unwrap();
     assert_eq!((last.version, last.supersedes), (V3, vec![V1]));
     assert_eq!(world.clients[CLIENT].held, Some(V3));
-    assert!(key(&world, V1).is_some_and(|key| key.state.is_accepted()));
     world.assert_kept();
 }

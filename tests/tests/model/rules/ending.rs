@@ -80,7 +80,7 @@ fn rule_14_the_last_accepted_version_is_not_retired_even_in_a_race() {
     world.run(1000);
     world.assert_kept();
     assert_eq!(state(&world, V1), KeyState::Active);
-    assert_eq!((world.counts["conflicts"], world.counts["rejections"]), (1, 1));
+    assert!(world.counts["conflicts"] > 0 && world.counts["rejections"] == 1, "decided anew and refused");
 }
 
 #[test]

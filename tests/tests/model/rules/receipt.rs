@@ -1,6 +1,6 @@
 //! Rules 8, 9 and 10: what a receipt says, and what stands behind it.
 
-use super::{E2, V1, cut_off, keyring, position, scene, use_at_e2};
+use super::{E2, V1, cut_off, keyring, scene, use_at_e2};
 use crate::commands::{Ask, STALE_MAX, class};
 use crate::promises::Receipt;
 use crate::world::{LEASE, World, Wrong};
