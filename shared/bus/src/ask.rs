@@ -49,6 +49,11 @@ impl Bus {
         let endpoint = registered._service.endpoint_builder().name("usage").add(subject::ASK_USAGE_ALL).await;
         let mut requests = endpoint.trying("offering the usage endpoint")?;
         while let Some(request) = requests.next().await {
+            // Whoever asks chooses where the answer goes; it must not go into a stream.
+            let to_an_inbox = request.message.reply.as_ref().is_some_and(|reply| reply.starts_with("_INBOX"));
+            if !to_an_inbox {
+                continue;
+            }
             let usage = match subject::parse_ask_usage(&request.message.subject) {
                 Ok(keyring) => answer(&keyring),
                 Err(_) => Usage::default(),

@@ -2,6 +2,7 @@
 //! edges cut off, silent and late, several of each service.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod cli;
 mod commands;
 mod cut_off;
 mod kills;

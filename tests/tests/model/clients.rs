@@ -69,9 +69,8 @@ impl World {
             for _ in 0..3 {
                 let any = self.rng.index(self.edges.len());
                 let edge = self.clients[n].edge.unwrap_or(any);
-                match self.ask(edge, &keyring, version, false) {
-                    Some(Ok(())) => break,
-                    Some(Err(_)) | None => {}
+                if self.ask(edge, &keyring, version, false) == Some(Ok(())) {
+                    break;
                 }
             }
         }

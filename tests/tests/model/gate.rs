@@ -142,7 +142,7 @@ impl World {
         match decide(&state, &command) {
             Ok(Some(event)) => {
                 let pause = if self.faults.strikes { self.delay() } else { 0 };
-                self.after(pause, Happening::Append { task, event, expects });
+                self.after(pause, Happening::Append { task, event: Box::new(event), expects });
             }
             Ok(None) | Err(_) if self.service(task.who).is_cut => self.again(task),
             Ok(None) | Err(_) if self.log.last_of(&task.address, self.log.head()) > expects => {

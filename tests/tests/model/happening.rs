@@ -39,7 +39,7 @@ pub enum Happening {
     Stored { propagator: usize, life: u32, edge: usize, pulse: Option<Pulse>, began: u64 },
     Carry { propagator: usize, life: u32, effect: Effect },
     Decide(Task),
-    Append { task: Task, event: Event, expects: u64 },
+    Append { task: Task, event: Box<Event>, expects: u64 },
     Handle { order: Order, who: Who },
     Look(u32, Look),
     Use(usize),

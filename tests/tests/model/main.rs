@@ -9,7 +9,8 @@
 //! # Layout
 //! - [`world`]: true time and what happens in it; [`rng`]: chance
 //! - [`log`], [`bus`]: what is kept; [`link`]: what goes between an edge and them
-//! - [`edge`], [`propagator`], [`commands`], [`tracker`]: the processes; [`gate`]: how each decides
+//! - [`edge`] with its [`replica`], [`propagator`], [`commands`], [`tracker`]: the processes;
+//!   [`gate`]: how each decides
 //! - [`clients`], [`operator`], [`storm`]: who uses all this, and what befalls it
 //! - [`promises`], [`served`], [`reference`]: what must hold
 //! - [`runs`]: random runs; [`rules`]: one scene for each rule's trace
@@ -27,6 +28,7 @@ mod operator;
 mod promises;
 mod propagator;
 mod reference;
+mod replica;
 mod rng;
 mod rules;
 mod runs;

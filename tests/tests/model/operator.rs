@@ -113,7 +113,7 @@ impl World {
         let client = &clients[client];
         let state = log.now(&Address::Keyring(client.keyring.clone()));
         let own = state.keys.iter().filter(|(_, key)| client.made_for.contains(&key.kid));
-        own.filter(|(_, key)| key.state == KeyState::Active).map(|(version, _)| *version).last()
+        own.filter(|(_, key)| key.state == KeyState::Active).map(|(version, _)| *version).next_back()
     }
 
     fn roll_back(&mut self, keyring: &KeyringId) {

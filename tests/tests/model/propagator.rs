@@ -24,8 +24,11 @@ pub struct Propagator {
     pub open: BTreeSet<u64>,
     /// Whether pulses are heard as they are published.
     pub hears: bool,
-    /// Whether stored pulses can be read.
+    /// Whether stored pulses can be read, and how much longer the answer takes.
     pub reads: bool,
+    pub read_lag: u64,
+    /// The edge with whose pulses there is this trouble; none for all.
+    pub only_of: Option<EdgeId>,
     /// Whether the work that was left by the process before is on the desk.
     has_taken_up: bool,
 }
@@ -33,7 +36,20 @@ pub struct Propagator {
 impl Propagator {
     pub fn new(service: Service) -> Self {
         let desk = Desk::new(LEASE);
-        Self { service, desk, open: BTreeSet::new(), hears: true, reads: true, has_taken_up: true }
+        Self {
+            service,
+            desk,
+            open: BTreeSet::new(),
+            hears: true,
+            reads: true,
+            read_lag: 0,
+            only_of: None,
+            has_taken_up: true,
+        }
+    }
+
+    fn is_troubled_by(&self, edge: &EdgeId) -> bool {
+        self.only_of.as_ref().is_none_or(|only| only == edge)
     }
 }
 
@@ -76,8 +92,9 @@ impl World {
     pub fn hear(&mut self, n: usize, life: u32, pulse: &Pulse) {
         let now = self.now;
         let propagator = &mut self.propagators[n];
-        if propagator.service.life == life && !propagator.service.is_cut && propagator.hears {
-            let edge = EdgeId::parse(&pulse.id).unwrap();
+        let edge = EdgeId::parse(&pulse.id).unwrap();
+        let hears = propagator.hears || !propagator.is_troubled_by(&edge);
+        if propagator.service.life == life && !propagator.service.is_cut && hears {
             propagator.desk.hear(&edge, pulse, propagator.service.boot_ms(now));
         }
     }
@@ -87,12 +104,17 @@ impl World {
     pub fn read_back(&mut self, n: usize) -> u64 {
         let propagator = &self.propagators[n];
         let (began, life) = (propagator.service.boot_ms(self.now), propagator.service.life);
-        if !propagator.service.is_cut && propagator.reads {
+        if !propagator.service.is_cut {
             for unheard in propagator.desk.fleet().unheard(UNHEARD, began) {
+                let is_troubled = self.propagators[n].is_troubled_by(&unheard);
+                if is_troubled && !self.propagators[n].reads {
+                    continue;
+                }
+                let lag = if is_troubled { self.propagators[n].read_lag } else { 0 };
                 let Some(edge) = self.edges.iter().position(|edge| edge.id == unheard) else { continue };
                 let pulse = self.bus.pulses.get(&unheard).map(|(pulse, _)| pulse.clone());
                 if !self.is_lost() {
-                    let delay = self.delay();
+                    let delay = self.delay() + lag;
                     self.after(delay, Happening::Stored { propagator: n, life, edge, pulse, began });
                 }
             }

@@ -9,7 +9,7 @@ mod receipt;
 use crate::commands::{Ask, short};
 use crate::world::{Who, World};
 use keywheel_domain::policy::PolicyChange;
-use keywheel_domain::verdict::Refusal;
+use keywheel_domain::verdict::{Freshness, Refusal};
 use keywheel_domain::{Address, Key, KeyState, KeyringId, Version};
 
 const V1: Version = Version(1);
@@ -74,6 +74,12 @@ fn use_at_e2(world: &mut World, version: Version) -> Option<Result<(), Refusal>>
 
 fn cut_off(world: &mut World) {
     (world.edges[E2].gets_out, world.edges[E2].gets_in) = (false, false);
+}
+
+/// Whether e2 counts as fresh by itself.
+fn is_fresh(world: &mut World) -> bool {
+    let process = world.edges[E2].running(world.now);
+    process.is_some_and(|process| process.table.status().freshness == Freshness::Fresh)
 }
 
 /// Where the keyring's newest event stands.

@@ -218,7 +218,7 @@ impl World {
             }
             Happening::Carry { propagator, life, effect } => self.carry(propagator, life, effect),
             Happening::Decide(task) => self.decide(task),
-            Happening::Append { task, event, expects } => self.append(task, event, expects),
+            Happening::Append { task, event, expects } => self.append(task, *event, expects),
             Happening::Handle { order, who } => self.handle(order, who),
             Happening::Look(life, look) => self.look(life, look),
             Happening::Use(client) => self.use_key(client),

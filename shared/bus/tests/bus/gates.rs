@@ -103,6 +103,24 @@ async fn a_refusal_is_decided_on_the_newest_state() {
     assert!(matches!(done, Executed::Done(done) if done.seq == 2), "{done:?}");
 }
 
+/// A replica that lost to others catches up before it tries again, however long that takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lost_catches_up_before_it_tries_again() {
+    let ((server, _), folder) = (server().await, tempfile::tempdir().unwrap());
+    let one = Replica::start(&server, 1, folder.path()).await;
+    let mut late = Replica::open(&server, 2, folder.path()).await;
+    let add = |name: &str| Act::AddEdge { edge: edge(name) };
+    one.gate.execute(&Address::Installation, CommandId(1), &actor(), add("a")).await.unwrap();
+
+    let (gate, act) = (late.gate.clone(), add("b"));
+    let asked =
+        tokio::spawn(async move { gate.execute(&Address::Installation, CommandId(2), &actor(), act).await });
+    tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+    late.follow();
+    let done = asked.await.unwrap().unwrap();
+    assert!(matches!(done, Executed::Done(done) if done.seq == 2), "{done:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_keyring_decides_nothing() {
     let (server, _folder, one, _other) = two().await;

@@ -92,3 +92,22 @@ async fn a_log_that_ends_before_the_fold() {
     let error = Replica::start(&server, 1, folder.path()).await.ends().await;
     assert!(is_diverged(&error) && error.to_string().contains("it ends at 3"), "{error}");
 }
+
+/// Even with the same messages: what an edge acknowledged to the one is not known to the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_log() {
+    let ((server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    Writer::default().append_many(&bus, 3).await;
+    let replica = Replica::start(&server, 1, folder.path()).await;
+    replica.reaches(3).await;
+    replica.stop().await;
+    let messages = bus.page(1, None).await.unwrap();
+    let stranger = server.stranger().await;
+    stranger.delete_stream("KW_EVENTS").await.unwrap();
+    topology::ensure(&bus, 1, 2).await.unwrap();
+    for message in messages {
+        stranger.publish(message.subject, message.payload.into()).await.unwrap().await.unwrap();
+    }
+    let error = Replica::start(&server, 1, folder.path()).await.ends().await;
+    assert!(is_diverged(&error) && error.to_string().contains("created anew"), "{error}");
+}

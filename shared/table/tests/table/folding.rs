@@ -103,7 +103,8 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let options = keywheel_table::Options { commands: false, pending: |_| false };
         let mut edge = Fold::open(&folder.path().join("edge.db"), options).unwrap();
-        edge.apply(&log.messages, &[]).unwrap();
+        let applied = edge.apply(&log.messages, &[]).unwrap();
+        prop_assert!(applied.changed.values().all(|state| state.done.is_empty()), "nor in memory");
         let mut service = open(folder.path());
         service.apply(&log.messages, &[]).unwrap();
         prop_assert_eq!(edge.head(), service.head());

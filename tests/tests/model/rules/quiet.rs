@@ -108,16 +108,30 @@ fn rule_04_a_report_that_is_missing_begins_the_coverage_anew() {
     prove_at_last(world);
 }
 
+/// A report is cut, then version 1 is used, and only then the report is stored.
 #[test]
 fn rule_04_a_report_covers_no_more_than_the_storing_of_the_one_before() {
     let mut world = unproved();
-    world.edges[E2].report_lag = 9000;
-    let cut = |world: &World| world.edges[E2].process.as_ref().is_some_and(|own| own.reporting.is_some());
-    world.run_until("a report is on its way", cut);
-    world.run(5000);
-    assert!(cut(&world));
-    assert_eq!(use_at_e2(&mut world, V1), Some(Ok(())), "after the report was cut");
+    world.run(700);
+    world.edges[E2].report_lag = 20_000;
+    let is_out = |world: &World| world.edges[E2].process.as_ref().is_some_and(|own| own.reporting.is_some());
+    world.run_until("a report is on its way", is_out);
+    assert_eq!(world.ask(WELL, &keyring(), V1, false), Some(Ok(())), "nothing is quiet before this");
+    world.run(10_000);
+    assert!(is_out(&world));
+    assert_eq!(use_at_e2(&mut world, V1), Some(Ok(())));
     prove_at_last(world);
+}
+
+#[test]
+fn rule_04_a_use_counts_as_seen_when_its_report_was_stored() {
+    for offset in (0..2000).step_by(250) {
+        let mut world = unproved();
+        world.run(offset);
+        assert_eq!(use_at_e2(&mut world, V1), Some(Ok(())));
+        world.run(QUIET.0);
+        prove_at_last(world);
+    }
 }
 
 #[test]

@@ -45,6 +45,22 @@ fn rule_08_an_edge_that_missed_the_stricter_policy_is_bound_by_the_older_one() {
 }
 
 #[test]
+fn rule_08_an_edge_may_have_applied_a_looser_policy_without_telling() {
+    let mut world = scene();
+    world.order_key(&keyring(), Ask::Policy(class(Class::Strict)));
+    world.run(5000);
+    world.edges[E2].gets_out = false;
+    world.order_key(&keyring(), Ask::Policy(class(Class::Available)));
+    world.run(1000);
+    cut_off(&mut world);
+    revoke(&mut world);
+    receipt(&mut world);
+    let accepted = go_on_showing(&mut world, V1, 90);
+    assert!(accepted > 20, "e2 serves by the newer policy, {accepted} times");
+    world.assert_kept();
+}
+
+#[test]
 fn rule_08_a_strict_keyring_is_refused_after_one_lease() {
     let mut world = scene();
     world.order_key(&keyring(), Ask::Policy(class(Class::Strict)));
