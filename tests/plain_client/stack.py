@@ -92,8 +92,9 @@ def wait_until_gone(family: dict, leader: int) -> list:
 
 def _environment() -> dict:
     """Ours, with the tests' own nats-server first on PATH."""
-    environment = dict(os.environ)
-    server = environment.get("KEYWHEEL_TEST_NATS")
+    # What is meant for the tests would be refused by the services as an unknown setting.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("KEYWHEEL_")}
+    server = os.environ.get("KEYWHEEL_TEST_NATS")
     if server:
         environment["PATH"] = os.path.dirname(server) + os.pathsep + environment.get("PATH", "")
     return environment

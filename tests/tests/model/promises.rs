@@ -223,16 +223,12 @@ impl World {
                 if !is_excused {
                     self.breaks(format!("client {n} of {keyring} is left with {lost}"));
                 }
-                self.clients[n].delivered.retain(|version| !is_over(version));
-                self.clients[n].held = client_next(&self.clients[n].delivered, self.clients[n].held);
+                // Whoever ended its key by hand gives it a new one; it does not fall back on older ones.
+                self.clients[n].delivered.clear();
+                self.clients[n].held = None;
             }
         }
     }
-}
-
-/// What a client that lost its key is left with.
-fn client_next(delivered: &[Version], held: Option<Version>) -> Option<Version> {
-    held.filter(|version| delivered.contains(version)).or(delivered.iter().max().copied())
 }
 
 fn counted(fact: &Fact) -> &'static str {

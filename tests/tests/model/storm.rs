@@ -131,8 +131,11 @@ impl World {
         for who in self.everyone() {
             self.heal(who);
         }
-        for edge in &mut self.edges {
-            edge.paused_until = 0;
+        for n in 0..self.edges.len() {
+            self.edges[n].paused_until = 0;
+            if self.edges[n].process.as_ref().is_some_and(|process| process.is_ending) {
+                self.restart_edge(n);
+            }
         }
     }
 }
