@@ -101,7 +101,8 @@ impl Operator {
     /// When it is refused or not delivered in time.
     pub async fn issue(&self, keyring: &KeyringId) -> anyhow::Result<(Version, KeyText)> {
         let address = Address::Keyring(keyring.clone());
-        let outcome = self.accepted(&address, Verb::Issue, json!({ "recipient": self.opener.public() })).await?;
+        let outcome =
+            self.accepted(&address, Verb::Issue, json!({ "recipient": self.opener.public() })).await?;
         let version = Version(outcome.version.context("a version")?);
         Ok((version, self.delivered(keyring, version).await?))
     }

@@ -170,7 +170,9 @@ impl Stack {
         let processes: Vec<Process> = serde_json::from_slice(&bytes)?;
         let found = processes.iter().find(|process| process.name == name);
         let names = || processes.iter().map(|process| process.name.as_str()).collect::<Vec<_>>().join(", ");
-        found.map(|process| Pid::from_raw(process.pid)).with_context(|| format!("no {name} among {}", names()))
+        found
+            .map(|process| Pid::from_raw(process.pid))
+            .with_context(|| format!("no {name} among {}", names()))
     }
 
     /// Sends a signal to a child.

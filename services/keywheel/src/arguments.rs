@@ -11,7 +11,9 @@ use std::time::Duration;
 /// Keywheel rotates API keys without downtime, on evidence.
 #[derive(Parser, Debug)]
 #[command(name = "keywheel", version)]
-#[command(after_help = "Try:\n  keywheel up\n  keywheel issue acme/shop\n  keywheel rotate acme/shop --until retired")]
+#[command(
+    after_help = "Try:\n  keywheel up\n  keywheel issue acme/shop\n  keywheel rotate acme/shop --until retired"
+)]
 pub struct Arguments {
     #[command(flatten)]
     options: GlobalOptions,

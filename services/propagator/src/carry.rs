@@ -199,7 +199,7 @@ impl Carrier {
             edges: (applied_on.len() + named.len()) as u64,
             applied_on: applied_on.iter().map(ToString::to_string).collect(),
             unreached: named,
-            final_at: Moment(event.at.after(longest)),
+            final_at: Moment(refuses_by(event.at, longest)),
         };
         let id = format!("receipt-{}", id(event.id.0));
         self.gate.bus().notify(&event.address, &id, &Notice::Receipt(receipt)).await

@@ -254,9 +254,11 @@ fn reach(fleet: &Fleet, seq: u64, seen: u64, now: u64) -> Option<Barrier> {
     if all || waited { barrier(fleet, seq, seen, now) } else { None }
 }
 
-/// The moment by which an edge that was last in contact at `contact` refuses by itself.
+/// The moment by which an edge that was last in contact at `contact` refuses by itself: a thousandth and
+/// a second later than its horizon says, since its clock may run slower than the bus's.
 pub fn refuses_by(contact: At, horizon: Span) -> At {
-    contact.after(horizon)
+    let margin = Span((horizon.0 / 1000).saturating_add(1000));
+    contact.after(horizon).after(margin)
 }
 
 /// The kids of `versions`, for those who handle what is staged under them.

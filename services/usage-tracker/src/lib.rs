@@ -14,8 +14,8 @@
 //! - [`quiet`]: whether what is known proves that a version was unused
 //! - [`agenda`], [`removals`]: what to look at when, and until when a removed edge still counts
 //! - [`ledger`]: what is known, durable; a report changes coverage and counts in one transaction
-//! - [`mod@run`]: the loop: take reports, commit, acknowledge, void, record, prove
-//! - [`witness`], [`answer`]: what it asks the bus, and what others ask it
+//! - `run`: the loop: take reports, commit, acknowledge, void, record, prove
+//! - `witness`, [`answer`]: what it asks the bus, and what others ask it
 
 pub mod agenda;
 pub mod answer;

@@ -4,7 +4,7 @@
 use crate::error::Trying;
 use crate::gate::{Decided, Executed};
 use crate::results::Last;
-use crate::{BusError, Gate};
+use crate::{BusError, Gate, queue};
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
 use futures_util::StreamExt;
@@ -93,21 +93,13 @@ pub async fn run(
     }
 }
 
-/// One pull, worked off to its end: a message that was on its way to an abandoned pull would come again
-/// only when its acknowledgement is overdue.
 async fn pull(gate: &Gate, service: Service, handler: &impl Handler) -> Result<(), BusError> {
     let stream = gate.bus.stream(subject::COMMANDS).await?;
-    let queue: PullConsumer =
+    let commands: PullConsumer =
         stream.get_consumer(service.name()).await.trying("opening the queue of commands")?;
-    let batch = queue.batch().max_messages(BATCH).expires(PULL).messages().await;
-    let mut ready = batch.trying("taking commands")?.ready_chunks(BATCH);
-    loop {
-        let next = tokio::time::timeout(PULL * 3, ready.next()).await.trying("taking commands")?;
-        let Some(chunk) = next else { return Ok(()) };
-        let messages: Result<Vec<Message>, BusError> =
-            chunk.into_iter().map(|message| message.trying("taking commands")).collect();
-        work(gate, handler, messages?).await;
-    }
+    let messages = queue::take(&commands, BATCH, PULL, "taking commands").await?;
+    work(gate, handler, messages).await;
+    Ok(())
 }
 
 /// Works on different keyrings at once, on the commands of one keyring one after another.
@@ -222,9 +214,18 @@ async fn attempt(
     last: Option<&Last>,
 ) -> Result<bool, BusError> {
     let expects = last.map_or(0, |last| last.seq);
-    let loaded = gate.load(address, request.id)?;
+    let loaded = gate.fold.lock().load(address, Some(request.id))?;
     if let Some(done) = loaded.state.done.get(&request.id) {
         return put(gate, &Outcome::accepted(request.id.0, done), expects).await;
+    }
+    match loaded.frozen {
+        // Whoever wrote an intent may know more than this version does.
+        Some(reason) if last.is_some() => return Err(BusError::Frozen(reason)),
+        Some(reason) => {
+            let detail = format!("{reason}; a newer version of the services is needed");
+            return put(gate, &Outcome::rejected(request.id.0, "frozen", &detail), 0).await;
+        }
+        None => {}
     }
     let prepared = match handler.prepare(address, request, &loaded.state).await {
         Ok(prepared) => prepared,

@@ -26,6 +26,7 @@ pub mod log;
 pub mod notices;
 pub mod parcel;
 pub mod pulses;
+mod queue;
 pub mod reports;
 pub mod results;
 pub mod station;

@@ -4,7 +4,7 @@ use keywheel_domain::key::Origin;
 use keywheel_domain::policy::Policy;
 use keywheel_domain::verdict::Found;
 use keywheel_domain::{
-    Address, Digest, EdgeId, Key, KeySpec, KeyState, KeyringId, Kid, PolicyPatch, State, Tenant, Version,
+    Address, At, Digest, EdgeId, Key, KeySpec, KeyState, KeyringId, Kid, PolicyPatch, State, Tenant, Version,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -39,7 +39,8 @@ struct Keyring {
 #[derive(Debug, Default)]
 pub struct Answers {
     by_kid: HashMap<Kid, Row>,
-    imported: HashMap<Digest, Kid>,
+    /// Of several keyrings that adopted one key the first has it, in whatever order they are loaded.
+    imported: HashMap<Digest, (At, Kid)>,
     keyrings: HashMap<Arc<KeyringId>, Keyring>,
     tenants: HashMap<Tenant, PolicyPatch>,
     roster: std::collections::BTreeMap<EdgeId, u64>,
@@ -72,7 +73,9 @@ impl Answers {
 
     fn update_key(&mut self, id: &Arc<KeyringId>, version: Version, key: &Key) {
         if key.origin == Origin::Imported {
-            self.imported.insert(key.digest, key.kid);
+            let adopted = (key.issued_at, key.kid);
+            let first = self.imported.entry(key.digest).or_insert(adopted);
+            *first = adopted.min(*first);
         }
         let uses = self.by_kid.get(&key.kid).map(|row| Arc::clone(&row.uses)).unwrap_or_default();
         let row = Row {
@@ -94,7 +97,7 @@ impl Answers {
 
     /// The row of an imported key, by the digest of its whole text.
     pub fn by_digest(&self, digest: &Digest) -> Option<&Row> {
-        self.imported.get(digest).and_then(|kid| self.by_kid.get(kid))
+        self.imported.get(digest).and_then(|(_, kid)| self.by_kid.get(kid))
     }
 
     /// What verification needs of a row, with the policy that holds for its keyring.

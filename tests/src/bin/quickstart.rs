@@ -26,7 +26,14 @@ fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let (binary, home) = arguments.next().zip(arguments.next()).context("usage: quickstart KEYWHEEL HOME")?;
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(show(StackOptions { binary, home, edges: EDGES, lease: "2s", replicas: 1, restart: true }))
+    runtime.block_on(show(StackOptions {
+        binary,
+        home,
+        edges: EDGES,
+        lease: "2s",
+        replicas: 1,
+        restart: true,
+    }))
 }
 
 async fn show(options: StackOptions) -> anyhow::Result<()> {
@@ -39,9 +46,7 @@ async fn show(options: StackOptions) -> anyhow::Result<()> {
 
     let tenant = Address::Tenant(Tenant::parse("demo")?);
     println!("Policy of tenant demo: overlap at least 2 s, quiet for 4 s, deadline in 30 d (hold)");
-    operator
-        .policy(&tenant, json!({ "overlap_min": "2s", "quiet": "4s", "overlap_max": "30d" }))
-        .await?;
+    operator.policy(&tenant, json!({ "overlap_min": "2s", "quiet": "4s", "overlap_max": "30d" })).await?;
     let clients = issue_all(&operator).await?;
     println!("Issued {CLIENTS} keys; each was handed out when all {EDGES} edges could verify it");
 
@@ -65,7 +70,9 @@ async fn show(options: StackOptions) -> anyhow::Result<()> {
     let unavailable = tally.unavailable.load(Ordering::Relaxed);
     let verifications = accepted + refused + unavailable;
     let rate = verifications as f64 / seconds;
-    println!("\n{rate:.0} verifications a second for {seconds:.0} s over {EDGES} edges; unanswered: {unavailable}; retired keys accepted: {late}");
+    println!(
+        "\n{rate:.0} verifications a second for {seconds:.0} s over {EDGES} edges; unanswered: {unavailable}; retired keys accepted: {late}"
+    );
     for complaint in tally.complaints.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.iter() {
         println!("REFUSED {complaint}");
     }
@@ -150,7 +157,9 @@ async fn tell(operator: &Operator, keyring: &KeyringId) -> anyhow::Result<()> {
 
 fn words(event: &Event) -> String {
     match &event.fact {
-        Fact::KeyIssued(issued) => format!("KeyIssued     {} ({}), sealed and staged", issued.version, issued.kid),
+        Fact::KeyIssued(issued) => {
+            format!("KeyIssued     {} ({}), sealed and staged", issued.version, issued.kid)
+        }
         Fact::KeyActivated(activated) => {
             let over = activated.barrier.passed_over.iter().map(|over| match over.basis {
                 OverBasis::Silent => format!(", {} silent", over.edge),

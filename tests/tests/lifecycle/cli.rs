@@ -10,7 +10,8 @@ use std::process::{Output, Stdio};
 fn run(scene: &Scene, line: &str, input: &str) -> Output {
     let mut command = keywheel(&binary().unwrap());
     command.args(line.split_whitespace()).env("KEYWHEEL_HOME", scene.stack.home());
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
 }

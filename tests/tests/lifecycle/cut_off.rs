@@ -3,10 +3,10 @@
 use crate::scene::{Scene, address, holder, keyring, tenant, until};
 use keywheel_domain::event::OverBasis;
 use keywheel_domain::{Fact, Version};
+use keywheel_tests::link::Link;
 use keywheel_tests::operator::word;
 use keywheel_tests::stack::{binary, keywheel};
 use keywheel_tests::traffic::{self, Traffic};
-use keywheel_tests::link::Link;
 use keywheel_token::KeyText;
 use keywheel_wire::notice::{Notice, Receipt};
 use keywheel_wire::subject::Verb;
@@ -116,9 +116,12 @@ async fn a_cut_off_edge_is_passed_over_and_answers_503_to_what_it_does_not_know(
         .unwrap();
     let over: Vec<_> = barrier.passed_over.iter().map(|over| over.edge.as_str()).collect();
     assert_eq!((over, barrier.edges.len()), (vec!["remote"], 2), "{barrier:?}");
-    assert!(barrier.passed_over.iter().all(|over| {
-        matches!(over.basis, OverBasis::Silent | OverBasis::LeaseWaited)
-    }));
+    assert!(
+        barrier
+            .passed_over
+            .iter()
+            .all(|over| { matches!(over.basis, OverBasis::Silent | OverBasis::LeaseWaited) })
+    );
     // From its delivery on no edge gives a definite no: this one does not know the key, and says so.
     assert_eq!(remote.says(&scene, &second).await, "stale");
     assert_eq!(remote.check(&scene, &second).await, 503);

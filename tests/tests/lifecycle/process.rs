@@ -22,8 +22,7 @@ fn await_gone(pids: &[(&str, Pid)]) {
     }
 }
 
-const NAMES: [&str; 7] =
-    ["nats", "issuer", "propagator", "usage-tracker", "retirer", "edge-e1", "edge-e2"];
+const NAMES: [&str; 7] = ["nats", "issuer", "propagator", "usage-tracker", "retirer", "edge-e1", "edge-e2"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stack_killed_hard_leaves_nothing_running_and_continues_where_it_was() {
@@ -58,7 +57,8 @@ async fn an_edge_restarted_without_the_bus_serves_what_it_knows() {
     scene.stack.signal("nats", Signal::SIGKILL).unwrap();
     scene.stack.signal("edge-e1", Signal::SIGKILL).unwrap();
     let config = scene.stack.home().join("config/edge-e1.toml");
-    let mut child = keywheel(&binary().unwrap()).args(["run", "edge", "--config"]).arg(config).spawn().unwrap();
+    let mut child =
+        keywheel(&binary().unwrap()).args(["run", "edge", "--config"]).arg(config).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     let answer = loop {
         match keywheel_tests::traffic::ask(&scene.http, &edge, key.expose(), true).await {
@@ -78,16 +78,16 @@ fn bad_settings_end_with_64_and_name_the_field() {
     let config = folder.path().join("edge.toml");
     for (text, field) in [
         ("id = \"a\"\n", "data_dir"),
-        ("id = \"a\"\ndata_dir = \".\"\nlease = \"soon\"\n[bus]\nurl = \"x\"\ncredentials = \"y\"\n", "lease"),
+        (
+            "id = \"a\"\ndata_dir = \".\"\nlease = \"soon\"\n[bus]\nurl = \"x\"\ncredentials = \"y\"\n",
+            "lease",
+        ),
         ("id = \"a\"\ndata_dir = \".\"\ncolour = 1\n[bus]\nurl = \"x\"\ncredentials = \"y\"\n", "colour"),
         ("id = \"A B\"\ndata_dir = \".\"\n[bus]\nurl = \"x\"\ncredentials = \"y\"\n", "id"),
     ] {
         std::fs::write(&config, text).unwrap();
-        let ended = keywheel(&binary().unwrap())
-            .args(["run", "edge", "--config"])
-            .arg(&config)
-            .output()
-            .unwrap();
+        let ended =
+            keywheel(&binary().unwrap()).args(["run", "edge", "--config"]).arg(&config).output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(64), "{said}");
         assert!(said.contains(field), "does not name {field}: {said}");

@@ -2,7 +2,7 @@
 
 use crate::link::Handshake;
 use crate::reference::Reference;
-use crate::world::{LEASE, SKEW, START, Who, World};
+use crate::world::{DRIFT_PPM, LEASE, SKEW, START, Who, World};
 use keywheel_domain::{Digest, EdgeId, Kid};
 use keywheel_edge::note::{self, FreshnessNote};
 use keywheel_edge::report::Reporter;
@@ -72,8 +72,9 @@ pub struct Edge {
 }
 
 impl Edge {
+    /// Its elapsed time, by a clock that runs slow.
     fn boot_ms(&self, now: u64) -> u64 {
-        now - self.booted_at
+        (now - self.booted_at) * (1_000_000 - DRIFT_PPM) / 1_000_000
     }
 
     /// The process, when it runs, with the machine's clocks set for it.

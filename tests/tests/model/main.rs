@@ -6,6 +6,9 @@
 //! crashes, and the shells that carry messages between them. Runs are random but for their seed:
 //! `KEYWHEEL_MODEL_RUNS` says how many, `KEYWHEEL_MODEL_SEED` where the first begins.
 //!
+//! Left out: another log, snapshots, batches, imports, several trackers at a time, a bus whose clock goes
+//! back, and a pulse that is stored again after a later one.
+//!
 //! # Layout
 //! - [`world`]: true time and what happens in it; [`rng`]: chance
 //! - [`log`], [`bus`]: what is kept; [`link`]: what goes between an edge and them

@@ -241,7 +241,7 @@ impl World {
             (edge.clone(), refuses_by(contact, state.horizon_since(&tenant, *watermark, LEASE)))
         });
         let unreached = named.collect();
-        let final_at = event.at.after(state.horizon_since(&tenant, 0, LEASE));
+        let final_at = refuses_by(event.at, state.horizon_since(&tenant, 0, LEASE));
         let receipt = Receipt { seq, keyring: keyring.clone(), applied_on, unreached, final_at };
         self.tell(|| format!("{receipt:?}"));
         self.received(receipt);

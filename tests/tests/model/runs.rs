@@ -5,7 +5,7 @@ use keywheel_domain::verdict::Freshness;
 use keywheel_domain::{Address, Fact, KeyState};
 use std::collections::BTreeMap;
 
-const RUNS: u64 = 12;
+const RUNS: u64 = 24;
 const SEED: u64 = 20_261_123;
 /// How long one run's storm lasts, in the world's time.
 const STORM: u64 = 420_000;

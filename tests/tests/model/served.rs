@@ -2,7 +2,7 @@
 
 use crate::edge::Edge;
 use crate::promises::Receipt;
-use crate::world::{LEASE, SKEW, World};
+use crate::world::{DRIFT_PPM, LEASE, SKEW, World};
 use keywheel_domain::policy::Class;
 use keywheel_domain::verdict::Refusal;
 use keywheel_domain::{Address, KeyringId, Version};
@@ -47,8 +47,10 @@ impl World {
         let tenant = self.log.state(&Address::Tenant(keyring.tenant.clone()), visible);
         let state = self.log.state(&Address::Keyring(keyring.clone()), visible);
         let policy = state.policy_within(&tenant);
-        let is_fresh = own.is_some_and(|began| now < began + LEASE.0);
-        let is_within = fresh_at.is_some_and(|began| now <= began + policy.stale_max.0);
+        let drift = |span: u64| span * DRIFT_PPM / 900_000 + 2;
+        let is_fresh = own.is_some_and(|began| now < began + LEASE.0 + drift(LEASE.0));
+        let stale_max = policy.stale_max.0 + drift(policy.stale_max.0);
+        let is_within = fresh_at.is_some_and(|began| now <= began + stale_max);
         let may_serve = is_fresh || (policy.class == Class::Available && is_within);
         let expires_at = state.keys.get(&version).and_then(|key| key.spec.expires_at);
         let id = self.edges[edge].id.clone();

@@ -19,6 +19,8 @@ pub const LEASE: Span = Span::secs(15);
 pub const START: u64 = 1_800_000_000_000;
 /// How far a wall clock may be off, in milliseconds.
 pub const SKEW: u64 = 400;
+/// How far elapsed time runs fast at the services and slow at the edges, in millionths.
+pub const DRIFT_PPM: u64 = 450;
 const REMEMBERED: usize = 40;
 
 /// How unkind the world is, in times per thousand.

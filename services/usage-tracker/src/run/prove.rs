@@ -8,9 +8,7 @@ use crate::witness::Witnesses;
 use keywheel_bus::BusError;
 use keywheel_domain::event::{QuietProof, Use};
 use keywheel_domain::key::Seen;
-use keywheel_domain::{
-    Address, At, EdgeId, Event, Fact, KeyringId, Span, State, Version, wants_quiet_proof,
-};
+use keywheel_domain::{Address, At, EdgeId, Event, Fact, KeyringId, Span, State, Version, wants_quiet_proof};
 use keywheel_wire::text;
 use std::collections::BTreeSet;
 
@@ -64,7 +62,9 @@ impl Tracker<'_> {
                 continue;
             }
             match self.bus.event_stored_at(seq, &address).await? {
-                Some((Event { fact: Fact::EdgeRemoved(edge), .. }, at)) => self.removals.notice(seq, edge, at),
+                Some((Event { fact: Fact::EdgeRemoved(edge), .. }, at)) => {
+                    self.removals.notice(seq, edge, at)
+                }
                 Some(_) | None => self.gate.fold().lock().settle(seq)?,
             }
         }

@@ -148,6 +148,7 @@ impl Replica {
     /// Opens one that does not follow yet.
     pub async fn open(server: &Server, instance: u32, folder: &Path) -> Replica {
         let bus = server.bus("issuer").await;
+        eventually("it is connected", || async { bus.connections() == 1 }).await;
         let options = Options { commands: true, pending: |_| false };
         let fold = SharedFold::new(Fold::open(&folder.join(format!("{instance}.db")), options).unwrap());
         let follower = Follower::new(bus.clone(), fold.clone(), Service::Issuer.log_durable(instance));

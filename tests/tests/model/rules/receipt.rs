@@ -69,7 +69,7 @@ fn rule_08_a_strict_keyring_is_refused_after_one_lease() {
     let began = world.now;
     revoke(&mut world);
     let receipt = receipt(&mut world);
-    assert!(receipt.unreached[&world.edges[E2].id].0 <= began + LEASE.0);
+    assert!(receipt.unreached[&world.edges[E2].id].0 <= began + LEASE.0 + 1500);
     go_on_showing(&mut world, V1, 40);
     world.assert_kept();
 }
