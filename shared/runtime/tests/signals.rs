@@ -1,8 +1,9 @@
-//! A service under real signals: this program runs itself as the service, so it needs no test harness.
+//! A service under real signals: this program runs itself as the service, so it has a main of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use keywheel_runtime::log::{self, LogConfig};
 use keywheel_runtime::{Shutdown, service};
+use libtest_mimic::{Arguments, Trial};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -16,15 +17,18 @@ fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|first| first == "serve") {
         return serve(arguments.get(2).map_or("", String::as_str));
     }
-    for (name, test) in [
+    let tests = [
         ("a_signal_drains", a_signal_drains as fn()),
         ("a_second_signal_ends_at_once", a_second_signal_ends_at_once),
         ("an_overdue_body_is_abandoned", an_overdue_body_is_abandoned),
-    ] {
-        test();
-        println!("test {name} ... ok");
-    }
-    ExitCode::SUCCESS
+    ];
+    let trial = |(name, test): (&str, fn())| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    };
+    libtest_mimic::run(&Arguments::from_args(), tests.into_iter().map(trial).collect()).exit_code()
 }
 
 fn serve(kind: &str) -> ExitCode {
