@@ -145,6 +145,10 @@ impl Carrier {
     async fn deliver(&self, keyring: &KeyringId, version: Version) -> Result<(), BusError> {
         let state = self.state(&Address::Keyring(keyring.clone()))?;
         let Some(key) = state.keys.get(&version) else { return Ok(()) };
+        if !key.state.is_live() {
+            // It ended meanwhile: its owner has no use for it.
+            return self.gate.bus().withdraw(key.kid).await;
+        }
         let Some(staged) = self.gate.bus().staged(key.kid).await? else { return Ok(()) };
         let sealed = Sealed { version: version.0, ..staged };
         let kept = match &key.replaces {

@@ -78,10 +78,11 @@ impl World {
         self.count("deliveries");
         let address = Address::Keyring(keyring.clone());
         let is_live = |key: &Key| key.state.is_live();
+        // One that ended before its delivery is of no use to anybody.
         if self.log.now(&address).keys.get(&version).is_some_and(is_live) {
             self.promises.promised.insert((keyring.clone(), version));
+            self.hand_out(keyring, version);
         }
-        self.hand_out(keyring, version);
         self.probe();
     }
 

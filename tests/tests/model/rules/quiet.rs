@@ -128,8 +128,8 @@ fn rule_04_a_use_counts_as_seen_when_its_report_was_stored() {
     for offset in (0..2000).step_by(250) {
         let mut world = unproved();
         // Its reports do not come at the same moments as those of e2.
-        world.edges[WELL].paused_until = world.now + 700;
-        world.run(2000 + offset);
+        world.edges[WELL].paused_until = world.now + 2400;
+        world.run(5000 + offset);
         assert_eq!(use_at_e2(&mut world, V1), Some(Ok(())));
         world.run(QUIET.0);
         prove_at_last(world);
