@@ -233,8 +233,9 @@ impl Remove {
         let lease = &place.settings.lease;
         match output {
             Output::Text => print(&format!(
-                "{} is {what} and its credential withdrawn. From then on it counts for one lease more ({lease}); its own copy \
-                 of the table stays in {}",
+                "{} is {what} and its credential withdrawn. From then on it counts for one lease more ({lease}). Stop it \
+                 if it still runs: cut off, it may go on serving available keyrings until their stale_max. Its own \
+                 copy of the table stays in {}",
                 self.id,
                 place.home.data(&Role::Edge(self.id.clone()).name()).display()
             )),
