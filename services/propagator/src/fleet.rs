@@ -68,11 +68,6 @@ impl Fleet {
         }
     }
 
-    /// The edges on the roster.
-    pub fn roster(&self) -> impl Iterator<Item = &EdgeId> {
-        self.roster.keys()
-    }
-
     /// Whether a removed edge counts no more.
     pub fn is_gone(&self, edge: &EdgeId, now: u64) -> bool {
         self.leaving.get(edge).is_none_or(|since| now >= since + self.patience())

@@ -2,7 +2,7 @@
 //! freshness and its clock in.
 
 use crate::key::{KeySpec, KeyState};
-use crate::policy::{Class, Policy};
+use crate::policy::Class;
 use crate::time::{At, Span};
 
 /// How far an edge may trust its own table.
@@ -161,9 +161,4 @@ fn permitted(spec: &KeySpec, needs: &Needs<'_>) -> Verdict {
     } else {
         Verdict::Valid
     }
-}
-
-/// The class and `stale_max` that hold for a keyring, as [`Found::Key`] wants them.
-pub fn serving(policy: &Policy) -> (Class, Span) {
-    (policy.class, policy.stale_max)
 }
