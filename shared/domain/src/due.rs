@@ -33,7 +33,7 @@ pub enum Waiting {
 /// Whether `version` may retire now, by the log alone: with which evidence, or what it waits for.
 pub fn retirement(state: &State, version: Version, now: At) -> Result<Evidence, Waiting> {
     let key = state.keys.get(&version).ok_or(Waiting::NotRetiring)?;
-    if let Some(expires_at) = key.spec.expires_at.filter(|_| key.state.is_live() && key.is_expired(now)) {
+    if let Some(expires_at) = key.spec.expires_at.filter(|_| key.state.is_accepted() && key.is_expired(now)) {
         return Ok(Evidence::Expired { expires_at });
     }
     let KeyState::Retiring(overlap) = &key.state else { return Err(Waiting::NotRetiring) };
