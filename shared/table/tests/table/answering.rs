@@ -2,7 +2,7 @@
 
 use crate::log::{Log, edge, open, states, steps};
 use keywheel_domain::key::Origin;
-use keywheel_domain::verdict::{Found, serving};
+use keywheel_domain::verdict::Found;
 use keywheel_domain::{Address, Kid, State};
 use keywheel_table::Answers;
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
@@ -48,7 +48,8 @@ fn check(answers: &Answers, states: &std::collections::BTreeMap<Address, State>)
             assert_eq!((row.digest, &row.state, &row.spec), (key.digest, &key.state, &key.spec));
             let imported = answers.by_digest(&key.digest).map(|row| row.kid);
             assert_eq!(imported, (key.origin == Origin::Imported).then_some(key.kid));
-            let expected = serving(&state.policy_within(tenant));
+            let policy = state.policy_within(tenant);
+            let expected = (policy.class, policy.stale_max);
             let Found::Key { state: shown, spec, class, stale_max } = answers.found(row) else {
                 panic!("a row is a key")
             };
