@@ -3,6 +3,7 @@
 
 use crate::metrics::{Metrics, Sent};
 use crate::table::{Doubt, Status, Table};
+use keywheel_bus::log::LogHead;
 use keywheel_bus::{Bus, BusError};
 use keywheel_domain::{At, EdgeId};
 use keywheel_runtime::Shutdown;
@@ -51,8 +52,24 @@ pub async fn run(
     }
 }
 
-struct Pulses {
-    bus: Bus,
+/// The two questions of a handshake, apart from how they are asked.
+trait Log {
+    async fn store(&self, edge: &EdgeId, pulse: &Pulse) -> Result<(), BusError>;
+    async fn head(&self) -> Result<LogHead, BusError>;
+}
+
+impl Log for Bus {
+    async fn store(&self, edge: &EdgeId, pulse: &Pulse) -> Result<(), BusError> {
+        self.put_pulse(edge, pulse).await
+    }
+
+    async fn head(&self) -> Result<LogHead, BusError> {
+        Bus::head(self).await
+    }
+}
+
+struct Pulses<L> {
+    bus: L,
     table: Arc<Table>,
     metrics: Arc<Metrics>,
     origin: Origin,
@@ -60,7 +77,7 @@ struct Pulses {
     has_told: bool,
 }
 
-impl Pulses {
+impl<L: Log> Pulses<L> {
     /// One handshake; says how soon the next is wanted at the latest.
     async fn one(&mut self) -> Duration {
         self.number += 1;
@@ -89,7 +106,7 @@ impl Pulses {
         let began = self.table.instant();
         let status = self.table.status();
         let visible = status.head.watermark;
-        self.bus.put_pulse(&self.origin.edge, &self.pulse(&status, At(began.wall_ms))).await?;
+        self.bus.store(&self.origin.edge, &self.pulse(&status, At(began.wall_ms))).await?;
         let head = self.bus.head().await?;
         Ok(self.table.prove(began, visible, head))
     }
@@ -107,5 +124,63 @@ impl Pulses {
             version: self.origin.version.to_owned(),
             lease_ms: status.length.0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::{EDGE, Scene};
+    use crate::table::Clocks;
+    use keywheel_domain::Span;
+    use keywheel_domain::verdict::Freshness;
+    use keywheel_table::fold::Head;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static CLOCK: AtomicU64 = AtomicU64::new(10_000);
+    const CREATED: At = At(77);
+
+    fn clock() -> u64 {
+        CLOCK.load(Ordering::SeqCst)
+    }
+
+    /// A log to which somebody appends just when the pulse is stored. Each question takes a second.
+    struct Busy(AtomicU64);
+
+    impl Log for Busy {
+        async fn store(&self, _: &EdgeId, _: &Pulse) -> Result<(), BusError> {
+            CLOCK.fetch_add(1000, Ordering::SeqCst);
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+
+        async fn head(&self) -> Result<LogHead, BusError> {
+            CLOCK.fetch_add(1000, Ordering::SeqCst);
+            Ok(LogHead { seq: self.0.load(Ordering::SeqCst), created: CREATED })
+        }
+    }
+
+    fn at(watermark: u64) -> Head {
+        Head { watermark, ..Head::default() }
+    }
+
+    /// SAFETY 1: what stands in the log when the pulse is stored has to be applied, and the lease counts
+    /// from before either question.
+    #[tokio::test]
+    async fn a_handshake_looks_at_the_head_after_its_pulse_and_counts_from_before_it() {
+        let edge = EdgeId::parse(EDGE).unwrap();
+        let clocks = Clocks { boot_ms: clock, wall_ms: clock, machine_boot: "b".to_owned() };
+        let table = Arc::new(Table::new(edge.clone(), Span::secs(15), clocks));
+        table.apply(&Scene::new().states, at(5), Some(CREATED));
+        let origin = Origin { edge, boot: Id(1), version: "0" };
+        let metrics = Arc::new(Metrics::new());
+        let bus = Busy(AtomicU64::new(5));
+        let pulses = Pulses { bus, table: Arc::clone(&table), metrics, origin, number: 1, has_told: false };
+
+        pulses.handshake().await.unwrap().unwrap();
+        assert_ne!(table.status().freshness, Freshness::Fresh, "position 6 is not applied");
+        table.apply(&std::collections::BTreeMap::new(), at(6), None);
+        let status = table.status();
+        assert_eq!((status.freshness, status.age), (Freshness::Fresh, Some(Span(2000))));
     }
 }

@@ -1,10 +1,11 @@
 //! What the issuer is told: file and environment, checked before anything opens.
 
-use keywheel_bus::BusConfig;
+use keywheel_bus::{BusConfig, station};
 use keywheel_runtime::log::LogConfig;
 use keywheel_token::Brand;
 use keywheel_wire::text::Length;
 use serde::Deserialize;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// The issuer's configuration.
@@ -12,12 +13,12 @@ use std::path::PathBuf;
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Which replica this is, from 1.
-    #[serde(default = "first")]
-    pub instance: u32,
+    #[serde(default = "station::first")]
+    pub instance: NonZeroU32,
     /// Where the fold lies.
     pub data_dir: PathBuf,
     /// The fleet's lease; the issuer waits for nobody, and accepts it so that one file fits every service.
-    #[serde(default = "keywheel_bus::station::fleet_lease")]
+    #[serde(default = "station::fleet_lease", deserialize_with = "station::lease")]
     pub lease: Length,
     /// How to reach the bus.
     pub bus: BusConfig,
@@ -29,32 +30,28 @@ pub struct Config {
     pub log: LogConfig,
 }
 
-/// How keys begin: `<brand>_<env>_`.
-#[derive(Clone, Debug, Deserialize)]
+/// The table `key`: keys begin with `<brand>_<env>_`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(try_from = "KeyTexts")]
+pub struct KeyConfig(pub Brand);
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct KeyConfig {
-    /// The platform's own prefix.
-    pub brand: String,
-    /// Which of its environments.
-    pub env: String,
+struct KeyTexts {
+    brand: String,
+    env: String,
 }
 
-fn first() -> u32 {
-    1
-}
-
-impl Default for KeyConfig {
+impl Default for KeyTexts {
     fn default() -> Self {
         Self { brand: "kw".to_owned(), env: "live".to_owned() }
     }
 }
 
-impl KeyConfig {
-    /// The brand.
-    ///
-    /// # Errors
-    /// Names the field that cannot be used.
-    pub fn brand(&self) -> Result<Brand, keywheel_domain::rejection::InvalidText> {
-        Brand::parse(&self.brand, &self.env)
+impl TryFrom<KeyTexts> for KeyConfig {
+    type Error = String;
+
+    fn try_from(texts: KeyTexts) -> Result<Self, String> {
+        Brand::parse(&texts.brand, &texts.env).map(Self).map_err(|error| error.to_string())
     }
 }

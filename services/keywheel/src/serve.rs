@@ -48,7 +48,7 @@ impl Run {
     }
 }
 
-/// Every service's configuration says how it logs.
+/// Every service's configuration says how it logs. Those that only decide share one type.
 trait Logs {
     fn log(&self) -> &LogConfig;
 }
@@ -56,12 +56,7 @@ trait Logs {
 macro_rules! logs {
     ($($config:ty),*) => { $(impl Logs for $config { fn log(&self) -> &LogConfig { &self.log } })* };
 }
-logs!(
-    keywheel_issuer::Config,
-    keywheel_propagator::Config,
-    keywheel_usage_tracker::Config,
-    keywheel_edge::Config
-);
+logs!(keywheel_issuer::Config, keywheel_propagator::Config, keywheel_edge::Config);
 
 fn serve<C, F, R, E>(file: Option<&Path>, name: &str, run: F) -> ExitCode
 where

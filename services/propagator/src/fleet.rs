@@ -108,7 +108,7 @@ impl Fleet {
             (None, Some(pulse)) => {
                 self.hear(edge, pulse, now);
             }
-            // A memory stream that was emptied is no sign of silence: begin to count anew.
+            // A stream that was emptied is no sign of silence: begin to count anew.
             (None, None) => {
                 let none = Heard {
                     mark,

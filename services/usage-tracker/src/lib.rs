@@ -19,7 +19,6 @@
 
 pub mod agenda;
 pub mod answer;
-mod config;
 pub mod counted;
 pub mod coverage;
 pub mod ledger;
@@ -28,5 +27,7 @@ pub mod removals;
 mod run;
 mod witness;
 
-pub use config::Config;
 pub use run::run;
+
+/// The usage-tracker's configuration: that of every deciding service. One instance runs at a time.
+pub type Config = keywheel_bus::StationConfig<keywheel_runtime::log::LogConfig>;

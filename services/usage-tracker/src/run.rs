@@ -3,8 +3,8 @@
 //! It may be ended at any moment. What was not committed comes again; what was committed and not
 //! acknowledged is recognised; what should be in the log and is not is found again in ledger and fold.
 
+use crate::Config;
 use crate::agenda::Agenda;
-use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::removals::Removals;
 use keywheel_bus::follow::Sink;
@@ -53,10 +53,9 @@ impl<T> Clone for Shared<T> {
 /// Runs the usage-tracker until it is asked to end.
 ///
 /// # Errors
-/// When the configuration or a database cannot be used, the log is not the one that was followed before,
+/// When a database cannot be used, the log is not the one that was followed before,
 /// or the bus denies what this role needs.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
-    config.check()?;
     std::fs::create_dir_all(&config.data_dir)?;
     let ledger = Shared::new(Ledger::open(&config.data_dir.join("usage.db"))?);
     let sources = Sources { now, fresh_id: keywheel_token::id::fresh };

@@ -77,7 +77,7 @@ impl<'a> Witnesses<'a> {
             },
             None => Contact { at: self.kept_since().await?, watermark: 0, lease: self.lease },
         };
-        // A report is a sign of life too. Pulses lie in memory, and the bus may have lost the newest.
+        // A report is a sign of life too. A stored copy of the pulses may be older.
         let reported = self.snapshot.coverage.get(edge).map(|coverage| coverage.newest);
         contact.at = contact.at.max(reported.unwrap_or_default());
         self.contacts.insert(edge.clone(), contact);

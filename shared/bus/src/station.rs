@@ -9,7 +9,9 @@ use keywheel_domain::{Event, Span};
 use keywheel_table::{Fold, Options};
 use keywheel_wire::subject::Service;
 use keywheel_wire::text::Length;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use tokio::sync::oneshot;
 
@@ -19,11 +21,11 @@ use tokio::sync::oneshot;
 pub struct StationConfig<Log> {
     /// Which replica this is, from 1: each has its own durable and its own fold.
     #[serde(default = "first")]
-    pub instance: u32,
+    pub instance: NonZeroU32,
     /// Where the fold lies.
     pub data_dir: PathBuf,
     /// The lease length of the whole fleet, such as `15s`.
-    #[serde(default = "fleet_lease")]
+    #[serde(default = "fleet_lease", deserialize_with = "lease")]
     pub lease: Length,
     /// How to reach the bus.
     pub bus: BusConfig,
@@ -32,8 +34,18 @@ pub struct StationConfig<Log> {
     pub log: Log,
 }
 
-fn first() -> u32 {
-    1
+/// The only replica of a service that has no other.
+pub fn first() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+/// Reads a lease length, which is never nothing.
+///
+/// # Errors
+/// Says what to write.
+pub fn lease<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Length, D::Error> {
+    let length = Length::deserialize(deserializer)?;
+    if length.0 == Span(0) { Err(D::Error::custom("a lease takes some time; write 15s")) } else { Ok(length) }
 }
 
 /// The lease length of a fleet that configures none.
@@ -62,13 +74,14 @@ impl Station {
     pub async fn open(
         config: &BusConfig,
         service: Service,
-        instance: u32,
+        instance: NonZeroU32,
         data_dir: &Path,
         pending: fn(&Event) -> bool,
         sources: Sources,
     ) -> Result<Station, BusError> {
         let bus = Bus::connect(&config.options(service.name(), true)).await?;
-        let durable = service.log_durable(instance);
+        std::fs::create_dir_all(data_dir).map_err(|error| BusError::failed("making data_dir")(&error))?;
+        let durable = service.log_durable(instance.get());
         let path = data_dir.join(format!("{durable}.db"));
         let fold = SharedFold::new(Fold::open(&path, Options { commands: true, pending })?);
         let follower = Follower::new(bus.clone(), fold.clone(), durable);

@@ -3,7 +3,7 @@
 use crate::error::Trying;
 use crate::{Bus, BusError};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::stream::{Config, PersistenceMode, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
 use keywheel_domain::EdgeId;
 use keywheel_wire::subject::{self, Service, Verb};
 use std::time::Duration;
@@ -48,22 +48,12 @@ pub fn streams(replicas: usize) -> Vec<Config> {
             allow_message_ttl: true,
             ..file(subject::DELIVERY, all(subject::DELIVERY_ALL))
         },
-        pulses(file(subject::PULSE, all(subject::PULSE_ALL))),
+        // Synced like the rest: an edge's last contact is read from here, so that a pulse which was
+        // acknowledged and then lost would let its horizon end too early; and a lone server forgets a
+        // memory stream altogether when it restarts, after which no edge could renew its lease.
+        Config { max_messages_per_subject: 1, ..file(subject::PULSE, all(subject::PULSE_ALL)) },
         Config { deny_delete: true, ..file(subject::NOTICES, all(subject::NOTICES_ALL)) },
     ]
-}
-
-/// Pulses are kept in memory, the last of each edge. A lone server forgets a memory stream altogether when
-/// it restarts, and without the stream no edge could renew its lease until somebody made it again: there
-/// it is a file, which needs no sync.
-fn pulses(file: Config) -> Config {
-    let alone = file.num_replicas == 1;
-    Config {
-        storage: if alone { StorageType::File } else { StorageType::Memory },
-        persist_mode: alone.then_some(PersistenceMode::Async),
-        max_messages_per_subject: 1,
-        ..file
-    }
 }
 
 /// Creates what is missing, for `instances` replicas of each service. Needs the admin credential.
@@ -145,14 +135,10 @@ async fn ensure_durable(bus: &Bus, stream: &'static str, config: pull::Config) -
 /// When the bus cannot be asked.
 pub async fn verify(bus: &Bus) -> Result<Vec<String>, BusError> {
     let mut differences = Vec::new();
-    for name in streams(1).into_iter().map(|stream| stream.name) {
-        match bus.context().get_stream(&name).await {
-            Err(error) => differences.push(format!("{name}: {error}")),
-            Ok(stream) => {
-                let found = &stream.cached_info().config;
-                let wanted = streams(found.num_replicas).into_iter().find(|wanted| wanted.name == name);
-                differences.extend(wanted.iter().flat_map(|wanted| compare(wanted, found)));
-            }
+    for wanted in streams(1) {
+        match bus.context().get_stream(&wanted.name).await {
+            Err(error) => differences.push(format!("{}: {error}", wanted.name)),
+            Ok(stream) => differences.extend(compare(&wanted, &stream.cached_info().config)),
         }
     }
     Ok(differences)
@@ -178,6 +164,8 @@ fn compare(wanted: &Config, found: &Config) -> Vec<String> {
     check("deny_purge", wanted.deny_purge.to_string(), found.deny_purge.to_string());
     check("allow_direct", wanted.allow_direct.to_string(), found.allow_direct.to_string());
     check("allow_msg_ttl", wanted.allow_message_ttl.to_string(), found.allow_message_ttl.to_string());
+    let mode = |config: &Config| format!("{:?}", config.persist_mode.unwrap_or_default());
+    check("persist_mode", mode(wanted), mode(found));
     let last = |config: &Config| config.max_messages_per_subject.max(0).to_string();
     check("max_msgs_per_subject", last(wanted), last(found));
     let limits = |config: &Config| format!("{}/{}", config.max_messages.max(0), config.max_bytes.max(0));

@@ -74,22 +74,26 @@ async fn an_edge_restarted_without_the_bus_serves_what_it_knows() {
 
 #[test]
 fn bad_settings_end_with_64_and_name_the_field() {
+    const BUS: &str = "[bus]\nurl = \"x\"\ncredentials = \"y\"\n";
     let folder = TempDir::new().unwrap();
-    let config = folder.path().join("edge.toml");
-    for (text, field) in [
-        ("id = \"a\"\n", "data_dir"),
-        (
-            "id = \"a\"\ndata_dir = \".\"\nlease = \"soon\"\n[bus]\nurl = \"x\"\ncredentials = \"y\"\n",
-            "lease",
-        ),
-        ("id = \"a\"\ndata_dir = \".\"\ncolour = 1\n[bus]\nurl = \"x\"\ncredentials = \"y\"\n", "colour"),
-        ("id = \"A B\"\ndata_dir = \".\"\n[bus]\nurl = \"x\"\ncredentials = \"y\"\n", "id"),
-    ] {
-        std::fs::write(&config, text).unwrap();
-        let ended =
-            keywheel(&binary().unwrap()).args(["run", "edge", "--config"]).arg(&config).output().unwrap();
+    let file = folder.path().join("service.toml");
+    let refused = |service: &str, text: &str, field: &str| {
+        std::fs::write(&file, format!("{text}\n{BUS}")).unwrap();
+        let run = ["run", service, "--config"];
+        let ended = keywheel(&binary().unwrap()).args(run).arg(&file).output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
-        assert_eq!(ended.status.code(), Some(64), "{said}");
-        assert!(said.contains(field), "does not name {field}: {said}");
+        assert_eq!(ended.status.code(), Some(64), "{service} with {text:?}: {said}");
+        assert!(said.contains(field), "{service} does not name {field}: {said}");
+    };
+    refused("edge", "id = \"a\"", "data_dir");
+    refused("edge", "id = \"a\"\ndata_dir = \".\"\nlease = \"soon\"", "lease");
+    refused("edge", "id = \"a\"\ndata_dir = \".\"\ncolour = 1", "colour");
+    refused("edge", "id = \"A B\"\ndata_dir = \".\"", "id");
+    for service in ["issuer", "propagator", "usage-tracker", "retirer"] {
+        refused(service, "", "data_dir");
+        refused(service, "data_dir = \".\"\ninstance = 0", "instance");
+        refused(service, "data_dir = \".\"\nlease = \"0s\"", "lease");
+        refused(service, "data_dir = \".\"\n[log]\nlevel = \"loud\"", "log.level");
     }
+    refused("issuer", "data_dir = \".\"\n[key]\nbrand = \"K W\"", "key");
 }

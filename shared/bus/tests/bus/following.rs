@@ -3,8 +3,16 @@
 use crate::stage::{Replica, Writer, eventually, keyring, server};
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
+use keywheel_bus::follow::Sink;
+use keywheel_bus::{Follower, SharedFold};
+use keywheel_table::fold::Head;
+use keywheel_table::{Applied, Fold, Options};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::watch;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_log_comes_in_order_and_once() {
@@ -130,4 +138,45 @@ async fn facts_of_the_shell_are_committed_with_what_is_applied() {
     eventually("the note is there", noted).await;
     assert!(replica.witness.seen().notes.is_empty());
     replica.stop().await;
+}
+
+/// Looks at the database and the watermark whenever it is passed something.
+struct Auditor {
+    path: PathBuf,
+    told: watch::Receiver<u64>,
+    looks: Arc<AtomicU64>,
+}
+
+impl Sink for Auditor {
+    fn applied(&mut self, applied: Applied, head: Head) {
+        if applied.events.is_empty() {
+            return;
+        }
+        let committed = Fold::open(&self.path, Options { commands: true, pending: |_| false }).unwrap();
+        assert_eq!(committed.head(), head, "passed on before it was committed");
+        assert!(*self.told.borrow() < head.watermark, "told before it was passed on");
+        self.looks.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// SAFETY 10: committed, then visible, then told.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_was_passed_on_and_what_is_passed_on_was_committed() {
+    let (_server, bus) = server().await;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("audited.db");
+    let fold = Fold::open(&path, Options { commands: true, pending: |_| false }).unwrap();
+    let follower = Follower::new(bus.clone(), SharedFold::new(fold), "issuer-1".to_owned());
+    let (mut told, looks) = (follower.watermark(), Arc::new(AtomicU64::new(0)));
+    let auditor = Auditor { path, told: told.clone(), looks: Arc::clone(&looks) };
+    let following = tokio::spawn(async move { follower.run(auditor, std::future::pending()).await });
+    let mut writer = Writer::default();
+    for n in 0..20 {
+        let seq = writer.append(&bus, &keyring(n % 3)).await;
+        let reached = tokio::time::timeout(Duration::from_secs(20), told.wait_for(|at| *at >= seq));
+        reached.await.expect("the follower looked").unwrap();
+    }
+    assert!(looks.load(Ordering::SeqCst) > 0);
+    assert!(!following.is_finished());
+    following.abort();
 }

@@ -1,6 +1,6 @@
 //! Reading the log and what lies beside it.
 
-use crate::stage::{Writer, keyring, plain_event, server};
+use crate::stage::{Writer, eventually, keyring, plain_event, server};
 use keywheel_bus::log::PAGE;
 use keywheel_domain::{Address, At, EdgeId, KeyringId, Kid, Span, Version};
 use keywheel_wire::delivery::Sealed;
@@ -76,7 +76,7 @@ async fn sealed_secrets_wait_and_are_withdrawn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_pulse_of_an_edge_is_kept() {
-    let (server, bus) = server().await;
+    let (mut server, bus) = server().await;
     let edge = |name: &str| EdgeId::parse(name).unwrap();
     let pulse = |id: &str, number| Pulse {
         id: id.into(),
@@ -97,6 +97,18 @@ async fn the_newest_pulse_of_an_edge_is_kept() {
     let last = bus.last_pulse(&edge("edge-a")).await.unwrap().unwrap();
     assert_eq!(last.pulse.number, 2);
     assert!(last.at >= bus.pulses_kept_since().await.unwrap());
+
+    // Horizons are counted from it: what was acknowledged is there after a kill, and so is the stream.
+    let number = 3;
+    bus.put_pulse(&edge("edge-a"), &pulse("edge-a", number)).await.unwrap();
+    server.kill();
+    server.run();
+    eventually("the newest pulse is there again", async || {
+        bus.last_pulse(&edge("edge-a"))
+            .await
+            .is_ok_and(|last| last.is_some_and(|last| last.pulse.number == number))
+    })
+    .await;
 
     // One edge's credential cannot speak for another: neither does what comes by its subject.
     let forged = serde_json::to_vec(&pulse("edge-a", 9)).unwrap();
