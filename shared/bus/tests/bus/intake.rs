@@ -3,7 +3,7 @@
 use crate::server::Server;
 use crate::stage::{Replica, eventually, fresh_id, keyring, server};
 use keywheel_bus::intake::{self, Handler, Prepared, Refusal};
-use keywheel_bus::{Bus, Gate};
+use keywheel_bus::{Bus, Gate, topology};
 use keywheel_domain::command::Minted;
 use keywheel_domain::event::{CommandId, RotationId};
 use keywheel_domain::{Act, Address, Digest, Kid, Policy, State};
@@ -112,6 +112,23 @@ async fn an_accepted_command_has_one_outcome() {
     bus.send_command(&keyring(0), Verb::Issue, &issue).await.unwrap();
     assert_eq!(outcome(&bus, id).await, first);
     assert_eq!(replica.gate.bus().head().await.unwrap().seq, 1);
+}
+
+/// SAFETY 7: whatever fails between minting and appending, no key is in the log whose secret is nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_is_issued_before_its_secret_is_staged() {
+    let (server, bus, _folder, _replica, tiny) = one().await;
+    server.stranger().await.delete_stream("KW_STAGE").await.unwrap();
+    let id = fresh_id();
+    bus.send_command(&keyring(0), Verb::Issue, &document(id, json!({}))).await.unwrap();
+    eventually("it was tried again", async || tiny.asked.load(Ordering::Relaxed) >= 2).await;
+    assert_eq!(bus.head().await.unwrap().seq, 0, "issued without a staged secret");
+
+    topology::ensure(&bus, 1, 2).await.unwrap();
+    let accepted = outcome(&bus, id).await;
+    assert_eq!(accepted.outcome, Word::Accepted);
+    let kid = Kid::parse(accepted.kid.as_ref().unwrap()).unwrap();
+    assert!(bus.staged(kid).await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
