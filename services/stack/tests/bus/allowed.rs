@@ -64,6 +64,7 @@ pub fn alarm() -> Notice {
 async fn station(rig: &Rig, service: Service, instance: u32) -> Station {
     let config =
         BusConfig { url: rig.settings.server.url(), credentials: rig.home.credential(service.name()) };
+    let instance = std::num::NonZeroU32::new(instance).unwrap();
     Station::open(&config, service, instance, &rig.home.root().join("data"), |_| false, SOURCES)
         .await
         .unwrap()
