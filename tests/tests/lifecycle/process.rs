@@ -55,7 +55,10 @@ async fn an_edge_restarted_without_the_bus_serves_what_it_knows() {
     let edge = scene.stack.edge("e1").unwrap().to_owned();
     assert!(scene.ask(&edge, &key).await.valid);
     scene.stack.signal("nats", Signal::SIGKILL).unwrap();
+    let before = scene.stack.pid("edge-e1").unwrap();
     scene.stack.signal("edge-e1", Signal::SIGKILL).unwrap();
+    // Its database is locked for as long as it lives.
+    await_gone(&[("edge-e1", before)]);
     let config = scene.stack.home().join("config/edge-e1.toml");
     let mut child =
         keywheel(&binary().unwrap()).args(["run", "edge", "--config"]).arg(config).spawn().unwrap();
