@@ -186,6 +186,20 @@ async fn put(gate: &Gate, outcome: &Outcome, expects: u64) -> Result<bool, BusEr
     gate.bus.put_outcome(outcome, expects).await
 }
 
+/// Carries out a request that a service makes of itself, as if it had come from the queue: the same
+/// steps, one effect and one outcome under its id. Nobody sends it again: after an error the service does.
+///
+/// # Errors
+/// When it could not be carried out now; trying again is safe.
+pub async fn carry_out(
+    gate: &Gate,
+    handler: &impl Handler,
+    address: &Address,
+    request: &Request,
+) -> Result<(), BusError> {
+    decide(gate, handler, address, request).await
+}
+
 /// From a readable command to its outcome. Every conflict begins anew with the outcome itself.
 async fn decide(
     gate: &Gate,

@@ -1,10 +1,10 @@
 //! Commands from their queue to their outcomes.
 
 use crate::server::Server;
-use crate::stage::{Replica, eventually, fresh_id, keyring, server};
+use crate::stage::{Replica, actor, eventually, fresh_id, keyring, server};
 use keywheel_bus::intake::{self, Handler, Prepared, Refusal};
 use keywheel_bus::{Bus, Gate, topology};
-use keywheel_domain::command::Minted;
+use keywheel_domain::command::{Minted, SpecAsked};
 use keywheel_domain::event::{CommandId, RotationId};
 use keywheel_domain::{Act, Address, Digest, Kid, Policy, State};
 use keywheel_wire::command::{Ask, Request};
@@ -112,6 +112,21 @@ async fn an_accepted_command_has_one_outcome() {
     bus.send_command(&keyring(0), Verb::Issue, &issue).await.unwrap();
     assert_eq!(outcome(&bus, id).await, first);
     assert_eq!(replica.gate.bus().head().await.unwrap().seq, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_ones_own_has_one_effect_and_one_outcome() {
+    let ((server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    let replica = Replica::start(&server, 1, folder.path()).await;
+    let ask = Ask::Issue { recipient: None, spec: SpecAsked::default() };
+    let request = Request { id: CommandId(fresh_id()), actor: actor(), ask };
+    for _ in 0..2 {
+        intake::carry_out(&replica.gate, &Tiny::default(), &keyring(0), &request).await.unwrap();
+    }
+    let done = outcome(&bus, request.id.0).await;
+    assert_eq!((done.outcome, done.event.unwrap().seq), (Word::Accepted, 1));
+    assert!(bus.staged(Kid::parse(&done.kid.unwrap()).unwrap()).await.unwrap().is_some());
+    assert_eq!(bus.head().await.unwrap().seq, 1);
 }
 
 /// SAFETY 7: whatever fails between minting and appending, no key is in the log whose secret is nowhere.
