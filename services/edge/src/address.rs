@@ -3,6 +3,15 @@
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Somebody at this address.
+    At(IpAddr),
+    /// Somebody who may open our Unix socket: a gateway on this machine, believed like a trusted proxy.
+    Local,
+}
+
 /// Reads `10.0.0.0/8` or a plain address.
 pub fn parse_range(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
@@ -19,15 +28,19 @@ pub fn is_allowed(cidrs: &[String], from: Option<IpAddr>) -> bool {
 }
 
 /// The client's address: the peer, or, where that is a trusted proxy, the rightmost forwarded address
-/// that is none. What stands left of it anybody may have written. `None` where it cannot be read.
+/// that is none. What stands left of it anybody may have written. `None` where it cannot be read, or
+/// nobody told it.
 pub fn of_client<'a>(
-    peer: IpAddr,
+    peer: Peer,
     forwarded: impl DoubleEndedIterator<Item = &'a str>,
     trusted: &[IpNet],
 ) -> Option<IpAddr> {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|range| range.contains(address));
-    let mut nearest = peer.to_canonical();
     let mut hops = forwarded.flat_map(|header| header.split(',')).rev().map(str::trim);
+    let mut nearest = match peer {
+        Peer::At(address) => address.to_canonical(),
+        Peer::Local => parse_hop(hops.next()?)?,
+    };
     while is_trusted(&nearest) {
         match hops.next() {
             None => return Some(nearest),
@@ -88,8 +101,23 @@ mod tests {
             ("127.0.0.1", &["1.2.3.4, unknown"], None),
             ("127.0.0.1", &[""], None),
         ] {
-            let found = of_client(ip(peer), forwarded.iter().copied(), &trusted);
+            let found = of_client(Peer::At(ip(peer)), forwarded.iter().copied(), &trusted);
             assert_eq!(found, client.map(ip), "{peer} {forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn behind_a_socket_the_gateway_says_where_the_client_is() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        for (forwarded, client) in [
+            (&["6.6.6.6, 1.2.3.4"][..], Some("1.2.3.4")),
+            (&["6.6.6.6, 1.2.3.4, 10.9.9.9"], Some("1.2.3.4")),
+            (&["10.9.9.9"], Some("10.9.9.9")),
+            (&["unix:"], None),
+            (&[], None),
+        ] {
+            let found = of_client(Peer::Local, forwarded.iter().copied(), &trusted);
+            assert_eq!(found, client.map(ip), "{forwarded:?}");
         }
     }
 }

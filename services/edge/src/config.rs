@@ -1,6 +1,7 @@
 //! What an edge is told: a file and the environment, checked before any port opens.
 
 use crate::address;
+use crate::listen::{Mode, Place};
 use ipnet::IpNet;
 use keywheel_bus::BusConfig;
 use keywheel_bus::station::fleet_lease;
@@ -11,7 +12,7 @@ use keywheel_token::Brand;
 use keywheel_wire::text::Length;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// The configuration.
@@ -21,7 +22,7 @@ pub struct Config {
     /// The edge's name on the roster.
     #[serde(deserialize_with = "edge_id")]
     pub id: EdgeId,
-    /// Where its database lies, and the file `http.addr` with the address that it listens on.
+    /// Where its database lies, and the files `http.addr` and `grpc.addr` with the places where it listens.
     pub data_dir: PathBuf,
     /// The lease length of the whole fleet, such as `15s`.
     #[serde(default = "fleet_lease")]
@@ -37,6 +38,9 @@ pub struct Config {
     /// Where to answer.
     #[serde(default)]
     pub http: HttpConfig,
+    /// Where to answer Envoy.
+    #[serde(default)]
+    pub grpc: GrpcConfig,
     /// How this installation's keys begin.
     #[serde(default)]
     pub key: KeyConfig,
@@ -49,10 +53,15 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
-    /// Address and port; port 0 takes a free one. Loopback unless told otherwise, because whoever can
-    /// reach it may claim to be a gateway.
-    pub listen: SocketAddr,
-    /// Addresses and ranges of the gateways whose `X-Forwarded-For` is believed.
+    /// Address and port, or `unix:` and a path; port 0 takes a free one. Loopback unless told otherwise,
+    /// because whoever can reach it may claim to be a gateway.
+    pub listen: Place,
+    /// Permissions of the socket's file, such as `0660`.
+    pub socket_mode: Mode,
+    /// How long a request's head may take from its first byte to its last.
+    pub head_time: Length,
+    /// Addresses and ranges of the gateways that are believed where a request comes from. Whoever can open a
+    /// socket is.
     #[serde(deserialize_with = "ranges")]
     pub trusted_proxies: Vec<IpNet>,
 }
@@ -60,10 +69,25 @@ pub struct HttpConfig {
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
-            trusted_proxies: vec![IpNet::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST))],
+            listen: Place::Port(SocketAddr::from((Ipv4Addr::LOCALHOST, 8081))),
+            socket_mode: Mode::default(),
+            head_time: Length(Span::secs(10)),
+            trusted_proxies: vec![
+                IpNet::from(IpAddr::from(Ipv4Addr::LOCALHOST)),
+                IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
+            ],
         }
     }
+}
+
+/// The table `grpc`, for Envoy's external authorization.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrpcConfig {
+    /// As `http.listen`; nothing is served where it is left out.
+    pub listen: Option<Place>,
+    /// As `http.socket_mode`.
+    pub socket_mode: Mode,
 }
 
 /// The table `key`: keys begin with `<brand>_<env>_`.
@@ -104,6 +128,9 @@ impl Config {
             if every.0 < PULSE_MIN {
                 return Err(ConfigError::invalid(field, format!("must be at least {PULSE_MIN}")));
             }
+        }
+        if self.http.head_time.0 < PULSE_MIN {
+            return Err(ConfigError::invalid("http.head_time", format!("must be at least {PULSE_MIN}")));
         }
         if self.pulse_every.0 >= self.lease.0 {
             let detail = format!("must be longer than pulse_every ({})", self.pulse_every.0);
@@ -158,7 +185,11 @@ mod tests {
         assert_eq!(config.lease.0, Span::secs(15));
         assert_eq!((config.pulse_every.0, config.report_every.0), (Span::secs(1), Span::secs(1)));
         assert_eq!(config.http.listen.to_string(), "127.0.0.1:8081");
-        assert_eq!(config.http.trusted_proxies, ["127.0.0.1/32".parse().unwrap()]);
+        assert_eq!(
+            config.http.trusted_proxies,
+            ["127.0.0.1/32".parse().unwrap(), "::1/128".parse().unwrap()]
+        );
+        assert_eq!(config.grpc.listen, None);
         assert_eq!(config.key.0, Brand::default());
     }
 
@@ -173,6 +204,11 @@ mod tests {
             ("leese = \"15s\"", "leese"),
             ("http.trusted_proxies = [\"10.0.0.0/8\", \"ten\"]", "http.trusted_proxies"),
             ("http.listen = \"8081\"", "http.listen"),
+            ("http.listen = \"unix:edge.sock\"", "http.listen"),
+            ("http.socket_mode = \"rw\"", "http.socket_mode"),
+            ("http.socket_mode = \"7777\"", "http.socket_mode"),
+            ("http.head_time = \"0s\"", "http.head_time"),
+            ("grpc.listen = \"off\"", "grpc.listen"),
             ("http.port = 1", "http.port"),
             ("key.brand = \"KW\"", "key: brand"),
         ] {

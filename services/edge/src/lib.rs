@@ -8,16 +8,20 @@
 //! - [`table`]: the one lock that the answers, the lease and the tally's closing stand under
 //! - [`storage`]: its database, opened or set aside; [`follow`]: from the log into the table
 //! - [`pulse`], [`report`]: what it says of itself
-//! - [`http`] and its parts, [`serve`]: what others ask it; [`metrics`]: what operators watch
+//! - [`http`] and its parts, [`envoy`]: what others ask it; [`metrics`]: what operators watch
+//! - [`listen`], [`serve`], [`pace`]: where they ask, and within which bounds
 //! - [`run()`]: all of it together
 
 pub mod address;
 pub mod config;
+pub mod envoy;
 pub mod follow;
 pub mod http;
 pub mod lease;
+pub mod listen;
 pub mod metrics;
 pub mod note;
+pub mod pace;
 pub mod pulse;
 pub mod report;
 mod run;

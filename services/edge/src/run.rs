@@ -1,14 +1,16 @@
-//! The whole edge: HTTP first, then the table, then the bus; drained in the opposite order.
+//! The whole edge: serving first, then the table, then the bus; drained in the opposite order.
 
 use crate::config::Config;
 use crate::follow::{self, Replica};
-use crate::http::{self, App};
+use crate::http::App;
+use crate::listen::{Listener, Mode, Place};
 use crate::metrics::{Alarm, Metrics};
+use crate::note::FreshnessNote;
 use crate::pulse::{self, Origin};
 use crate::report::{Reporter, Reports};
+use crate::serve::{self, Speaks};
 use crate::storage;
 use crate::table::{Clocks, Table};
-use crate::{note::FreshnessNote, serve};
 use anyhow::Context as _;
 use keywheel_bus::{Bus, BusError, Follower, SharedFold};
 use keywheel_domain::Span;
@@ -20,13 +22,13 @@ use keywheel_wire::usage::LastReport;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Where the address is written that the edge listens on, for whoever let it choose the port.
-const ADDRESS_FILE: &str = "http.addr";
+/// Where the places are written that the edge listens at, for whoever let it choose a port.
+const HTTP_ADDRESS: &str = "http.addr";
+const GRPC_ADDRESS: &str = "grpc.addr";
 /// How long each part may take to end.
-const HTTP_DRAIN: Duration = Duration::from_secs(3);
+const DRAIN: Duration = Duration::from_secs(3);
 const GOODBYE: Duration = Duration::from_secs(3);
 const TASKS_DRAIN: Duration = Duration::from_secs(2);
 
@@ -39,22 +41,33 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     // The context leaves the error itself in the chain of causes, where its exit code is found.
     config.check().context("configuration")?;
     let _lock = storage::lock(&config.data_dir)?;
-    let listener = listen(&config).await?;
     let edge = Edge::new(&config);
-    let stop_http = Shutdown::new();
-    let router = http::router(edge.app(&config));
-    let served = tokio::spawn(serve::serve(listener, router, stop_http.clone(), HTTP_DRAIN));
-    let ended = edge.work(&config, &shutdown, || drain(&stop_http, served)).await;
-    stop_http.trigger();
+    let stop_serving = Shutdown::new();
+    let served = start_serving(&config, &edge.app(&config), &stop_serving).await?;
+    let ended = edge.work(&config, &shutdown, || drain(&stop_serving, served)).await;
+    stop_serving.trigger();
     ended
 }
 
-async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
-    let asked = config.http.listen;
-    let listener = TcpListener::bind(asked).await.with_context(|| format!("cannot listen on {asked}"))?;
-    let address = listener.local_addr().context("cannot tell the address")?;
-    write_whole(&config.data_dir.join(ADDRESS_FILE), &address.to_string())?;
-    tracing::info!(%address, edge = %config.id, "listening");
+async fn start_serving(config: &Config, app: &App, stop: &Shutdown) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let http = listen(config, &config.http.listen, config.http.socket_mode, HTTP_ADDRESS).await?;
+    let mut listeners = vec![(http, Speaks::Http)];
+    if let Some(place) = &config.grpc.listen {
+        let grpc = listen(config, place, config.grpc.socket_mode, GRPC_ADDRESS).await?;
+        listeners.push((grpc, Speaks::Grpc));
+    }
+    let head_time = millis(config.http.head_time.0);
+    let start = |(listener, speaks)| {
+        tokio::spawn(serve::serve(listener, speaks, app.clone(), head_time, stop.clone(), DRAIN))
+    };
+    Ok(listeners.into_iter().map(start).collect())
+}
+
+async fn listen(config: &Config, asked: &Place, mode: Mode, note: &str) -> anyhow::Result<Listener> {
+    let listener = Listener::bind(asked, mode).await?;
+    let place = listener.place().context("cannot tell the address")?;
+    write_whole(&config.data_dir.join(note), &place.to_string())?;
+    tracing::info!(%place, edge = %config.id, "listening");
     Ok(listener)
 }
 
@@ -66,10 +79,12 @@ fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-async fn drain(stop: &Shutdown, served: JoinHandle<()>) {
+async fn drain(stop: &Shutdown, served: Vec<JoinHandle<()>>) {
     stop.trigger();
-    if let Err(error) = served.await {
-        tracing::error!(%error, "serving ended badly");
+    for served in served {
+        if let Err(error) = served.await {
+            tracing::error!(%error, "serving ended badly");
+        }
     }
 }
 
@@ -99,7 +114,7 @@ impl Edge {
         }
     }
 
-    /// Everything but HTTP, which `drain` ends: no answer may come after the last report.
+    /// Everything but serving, which `drain` ends: no answer may come after the last report.
     async fn work<Drained: Future<Output = ()>>(
         &self,
         config: &Config,

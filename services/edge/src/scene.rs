@@ -101,6 +101,11 @@ impl Scene {
         });
     }
 
+    /// Takes a key's scopes.
+    pub fn unscope(&mut self, name: &str) {
+        self.change(name, |state| only(state).spec.scopes.clear());
+    }
+
     /// Retires a key.
     pub fn retire(&mut self, name: &str) {
         let retired = KeyState::Retired { at: At(0), cause: Cause::Requested };

@@ -1,48 +1,87 @@
 //! Accepts connections and answers on them, each within bounds, until it is told to drain.
 
-use crate::http::{Peer, problem};
-use axum::Router;
-use axum::body::Body;
-use axum::extract::Request;
-use axum::response::Response;
+use crate::address::Peer;
+use crate::envoy;
+use crate::http::{App, answer, problem};
+use crate::listen::{Listener, Stream};
+use crate::pace::Paced;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keywheel_runtime::Shutdown;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tower::ServiceExt as _;
 
-/// Stays below the 1,024 descriptors that a process commonly has.
-const CONNECTIONS_MAX: usize = 900;
 const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: usize = 32 * 1024;
-/// Also how long a connection may idle: longer than gateways keep theirs.
-const HEADER_TIME: Duration = Duration::from_secs(75);
+/// How long a connection may idle: longer than gateways keep theirs, so that none is closed under them.
+const IDLE_TIME: Duration = Duration::from_secs(75);
 const REQUEST_TIME: Duration = Duration::from_secs(10);
+const STREAMS_MAX: u32 = 1024;
+const PING_EVERY: Duration = Duration::from_secs(20);
 /// After a refused accept, mostly for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`; then finishes what was begun within `drain` and closes what is left.
-pub async fn serve(listener: TcpListener, router: Router, stop: Shutdown, drain: Duration) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// What is spoken on a listener's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// HTTP/1.1.
+    Http,
+    /// gRPC, as Envoy asks.
+    Grpc,
+}
+
+impl Speaks {
+    /// Together they stay below the 1,024 descriptors that a process commonly has. An Envoy keeps one
+    /// gRPC connection for each of its threads.
+    fn connections_max(self) -> usize {
+        match self {
+            Speaks::Http => 800,
+            Speaks::Grpc => 100,
+        }
+    }
+}
+
+/// What a connection is answered with.
+#[derive(Clone)]
+struct Desk {
+    speaks: Speaks,
+    app: App,
+    head_time: Duration,
+    stop: Shutdown,
+}
+
+/// Serves until `stop`; then finishes what was begun within `drain` and closes what is left. A request's
+/// head that has begun must be whole within `head_time`.
+pub async fn serve(
+    listener: Listener,
+    speaks: Speaks,
+    app: App,
+    head_time: Duration,
+    stop: Shutdown,
+    drain: Duration,
+) {
+    let slots = Arc::new(Semaphore::new(speaks.connections_max()));
+    let desk = Desk { speaks, app, head_time, stop };
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            () = stop.requested() => break,
+            () = desk.stop.requested() => break,
             accepted = accept(&listener, &slots) => accepted,
         };
         while connections.try_join_next().is_some() {}
         let Some((stream, peer, slot)) = accepted else { continue };
-        let connection = answer(stream, peer, router.clone(), stop.clone());
+        let desk = desk.clone();
         connections.spawn(async move {
-            connection.await;
+            match stream {
+                Stream::Port(stream) => desk.converse(stream, peer).await,
+                Stream::Socket(stream) => desk.converse(stream, peer).await,
+            }
             drop(slot);
         });
     }
@@ -54,10 +93,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: Shutdown, drain:
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+async fn accept(listener: &Listener, slots: &Arc<Semaphore>) -> Option<(Stream, Peer, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => Some((stream, peer, slot)),
@@ -69,39 +105,70 @@ async fn accept(
     }
 }
 
-async fn answer(stream: TcpStream, peer: SocketAddr, router: Router, stop: Shutdown) {
-    // Answers are one small packet: waiting to fill it would only cost time.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| respond(router.clone(), request, peer));
-    let mut connection = std::pin::pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIME)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(HEADER_BYTES_MAX)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.requested() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+impl Desk {
+    async fn converse<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, stream: S, peer: Peer) {
+        let ended = match self.speaks {
+            Speaks::Http => self.http(stream, peer).await,
+            Speaks::Grpc => self.grpc(stream, peer).await,
+        };
+        if let Err(error) = ended {
+            tracing::trace!(%error, "a connection ended");
         }
-    };
-    if let Err(error) = ended {
-        tracing::trace!(%error, "a connection ended");
+    }
+
+    async fn http<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S, peer: Peer) -> hyper::Result<()> {
+        let (stream, pace) = Paced::new(stream, self.head_time);
+        let app = self.app;
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            pace.step();
+            let (app, pace) = (&app, &pace);
+            async move {
+                let answered = tokio::time::timeout(REQUEST_TIME, answer(app, peer, request)).await;
+                pace.step();
+                Ok::<_, Infallible>(answered.unwrap_or_else(|_| problem::too_slow()))
+            }
+        });
+        let mut connection = std::pin::pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(IDLE_TIME)
+                .max_headers(HEADERS_MAX)
+                .max_buf_size(HEADER_BYTES_MAX)
+                .serve_connection(TokioIo::new(stream), service)
+        );
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.requested() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    }
+
+    async fn grpc<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        self,
+        stream: S,
+        peer: Peer,
+    ) -> hyper::Result<()> {
+        let service = envoy::service(self.app, peer);
+        let mut connection = std::pin::pin!(
+            http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .keep_alive_interval(PING_EVERY)
+                .keep_alive_timeout(PING_EVERY)
+                .max_concurrent_streams(STREAMS_MAX)
+                .max_header_list_size(HEADER_BYTES_MAX.try_into().expect("it fits"))
+                .serve_connection(TokioIo::new(stream), service)
+        );
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.requested() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
     }
 }
 
-async fn respond(
-    router: Router,
-    request: hyper::Request<Incoming>,
-    peer: SocketAddr,
-) -> Result<Response, Infallible> {
-    let mut request: Request = request.map(Body::new);
-    request.extensions_mut().insert(Peer(peer.ip()));
-    match tokio::time::timeout(REQUEST_TIME, router.oneshot(request)).await {
-        Ok(answered) => answered,
-        Err(_) => Ok(problem::too_slow()),
-    }
-}
+#[cfg(test)]
+mod tests;

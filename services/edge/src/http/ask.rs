@@ -1,11 +1,9 @@
 //! `POST /v1/verify`: programs ask here with a JSON document and are answered with one.
 
-use super::{App, mark, problem};
+use super::{App, Response, json, mark, problem};
 use crate::verify::{Asked, Identity};
-use axum::Json;
-use axum::body::{Body, to_bytes};
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body;
 use keywheel_domain::verdict::Refusal;
 use keywheel_token::KeyText;
 use keywheel_wire::text::Moment;
@@ -53,9 +51,15 @@ struct Invalid {
 }
 
 /// Answers a program.
-pub async fn verify(State(app): State<App>, body: Body) -> Response {
-    let Ok(bytes) = to_bytes(body, BODY_BYTES_MAX).await else {
-        return problem::too_large(BODY_BYTES_MAX);
+pub async fn verify<B>(app: &App, body: B) -> Response
+where
+    B: Body,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let bytes = match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return problem::too_large(BODY_BYTES_MAX),
+        Err(_) => return problem::bad_request("", "the request's body could not be read to its end"),
     };
     let began = Instant::now();
     let question = match read(&bytes) {
@@ -113,9 +117,9 @@ fn valid(identity: &Identity) -> Response {
         expires_at: identity.expires_at.map(Moment),
         retires_at: identity.retires_at.map(Moment),
     };
-    Json(document).into_response()
+    json(&document)
 }
 
 fn invalid(refusal: Refusal) -> Response {
-    Json(Invalid { valid: false, code: refusal.code() }).into_response()
+    json(&Invalid { valid: false, code: refusal.code() })
 }

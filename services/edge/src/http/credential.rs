@@ -1,9 +1,9 @@
 //! Where a request carries its key: in exactly one place, or it is refused.
 
-use axum::http::header::AUTHORIZATION;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const BEARER: &str = "bearer";
 
 /// What was shown.
@@ -34,6 +34,11 @@ pub fn shown(headers: &HeaderMap) -> Shown<'_> {
         found = Shown::Key(text);
     }
     found
+}
+
+/// Whether the key stands, or would stand, in `Authorization`, which other schemes use as well.
+pub fn is_in_authorization(headers: &HeaderMap) -> bool {
+    headers.get(AUTHORIZATION).and_then(bearer).is_some()
 }
 
 /// What follows the scheme. A list in which any part is `Bearer` counts as that, comma and all.

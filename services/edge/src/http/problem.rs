@@ -1,9 +1,8 @@
 //! Refusals as responses: RFC 9457 documents, with what RFC 6750 wants beside them.
 
-use super::NO_STORE;
-use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::response::Response;
+use super::{NO_STORE, Response};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
 use keywheel_domain::verdict::Refusal;
 
 const ERROR: HeaderName = HeaderName::from_static("x-keywheel-error");
@@ -88,10 +87,11 @@ pub fn not_found() -> Response {
     problem(StatusCode::NOT_FOUND, "not_found", "nothing is served here")
 }
 
-/// Not with this method.
-pub fn method_not_allowed(method: &Method) -> Response {
+/// Not with this method, but with those of `allow`.
+pub fn method_not_allowed(method: &Method, allow: &'static str) -> Response {
     let detail = format!("{method} is not served here");
-    problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &detail)
+    let response = problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &detail);
+    with(response, header::ALLOW, HeaderValue::from_static(allow))
 }
 
 fn problem(status: StatusCode, code: &'static str, detail: &str) -> Response {
@@ -102,7 +102,7 @@ fn problem(status: StatusCode, code: &'static str, detail: &str) -> Response {
         "code": code,
         "detail": detail,
     });
-    let mut response = Response::new(Body::from(document.to_string()));
+    let mut response = Response::new(document.to_string().into());
     *response.status_mut() = status;
     let response = with(response, header::CONTENT_TYPE, DOCUMENT);
     let response = with(response, header::CACHE_CONTROL, NO_STORE);

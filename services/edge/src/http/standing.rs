@@ -1,16 +1,16 @@
 //! How the edge stands: for orchestrators, people and Prometheus.
 
-use super::App;
+use super::{App, Response, json};
 use crate::table::Status;
-use axum::Json;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use hyper::header::{self, HeaderValue};
 use keywheel_domain::verdict::Freshness;
 use keywheel_wire::text::{Hex32, Id};
 use serde::Serialize;
 
-const METRICS_TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const METRICS_TEXT: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+const PLAIN_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 #[derive(Serialize)]
 struct Ready {
@@ -40,15 +40,18 @@ struct Lease {
 }
 
 /// The process runs. Never asks about the bus: restarting an edge does not bring that back.
-pub async fn livez() -> &'static str {
-    "ok\n"
+pub fn livez() -> Response {
+    text("ok\n".to_owned(), PLAIN_TEXT)
 }
 
 /// Whether gateways should send their questions here: the head was reached and the lease holds.
-pub async fn readyz(State(app): State<App>) -> Response {
+pub fn readyz(app: &App) -> Response {
     let reason = unready(&app.table.status());
-    let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { ready: reason.is_none(), reason })).into_response()
+    let mut response = json(&Ready { ready: reason.is_none(), reason });
+    if reason.is_some() {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
 }
 
 fn unready(status: &Status) -> Option<&'static str> {
@@ -62,7 +65,7 @@ fn unready(status: &Status) -> Option<&'static str> {
 }
 
 /// Who this is and where it stands.
-pub async fn info(State(app): State<App>) -> Response {
+pub fn info(app: &App) -> Response {
     let status = app.table.status();
     let lease = Lease {
         fresh: status.freshness == Freshness::Fresh,
@@ -80,10 +83,16 @@ pub async fn info(State(app): State<App>) -> Response {
         keys: status.keys,
         serving: status.freshness != Freshness::NotServing,
     };
-    Json(document).into_response()
+    json(&document)
 }
 
 /// For Prometheus.
-pub async fn metrics(State(app): State<App>) -> Response {
-    ([(header::CONTENT_TYPE, METRICS_TEXT)], app.metrics.text(&app.table)).into_response()
+pub fn metrics(app: &App) -> Response {
+    text(app.metrics.text(&app.table), METRICS_TEXT)
+}
+
+fn text(text: String, kind: HeaderValue) -> Response {
+    let mut response = Response::new(text.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
 }

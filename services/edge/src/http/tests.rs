@@ -3,27 +3,29 @@
 use super::*;
 use crate::scene::{DEADLINE, EDGE, FOREIGN, Scene};
 use crate::table::Clocks;
-use axum::body::{Body, to_bytes};
-use axum::http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::StatusCode;
 use keywheel_bus::log::LogHead;
 use keywheel_domain::{At, EdgeId, Span};
 use keywheel_table::fold::Head;
 use keywheel_wire::text::{Id, moment};
 use serde_json::{Value, json};
 use std::cell::Cell;
-use tower::ServiceExt as _;
 
 thread_local! {
     static BOOT: Cell<u64> = const { Cell::new(0) };
 }
 
-struct Site {
-    scene: Scene,
-    app: App,
+/// An edge without a bus, its table filled by hand.
+pub(crate) struct Site {
+    /// What is in the table.
+    pub scene: Scene,
+    /// What answers.
+    pub app: App,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub fn new() -> Self {
         BOOT.set(0);
         let clocks = Clocks {
             boot_ms: || BOOT.with(Cell::get),
@@ -42,27 +44,33 @@ impl Site {
     }
 
     /// With a table that is fresh.
-    fn fresh() -> Self {
+    pub fn fresh() -> Self {
         let site = Self::new();
-        let head = Head { watermark: 5, ..Head::default() };
-        site.app.table.apply(&site.scene.states, head, Some(At(7)));
-        let log = LogHead { seq: 5, created: At(7) };
-        site.app.table.prove(site.app.table.instant(), 5, log).unwrap();
+        site.refresh();
         site
     }
 
+    fn refresh(&self) {
+        let head = Head { watermark: 5, ..Head::default() };
+        self.app.table.apply(&self.scene.states, head, Some(At(7)));
+        let log = LogHead { seq: 5, created: At(7) };
+        self.app.table.prove(self.app.table.instant(), 5, log).unwrap();
+    }
+
     /// With a table that is stale by a minute.
-    fn stale() -> Self {
+    pub fn stale() -> Self {
         let site = Self::fresh();
         BOOT.set(60_000);
         site
     }
 
-    async fn send(&self, mut request: Request<Body>) -> Got {
-        request.extensions_mut().insert(Peer("127.0.0.1".parse().unwrap()));
-        let response = router(self.app.clone()).oneshot(request).await.unwrap();
-        let (head, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await.unwrap();
+    async fn send(&self, request: Request<Full<Bytes>>) -> Got {
+        self.send_from(Peer::At("127.0.0.1".parse().unwrap()), request).await
+    }
+
+    async fn send_from(&self, peer: Peer, request: Request<Full<Bytes>>) -> Got {
+        let (head, body) = answer(&self.app, peer, request).await.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
         Got { status: head.status, headers: head.headers, text: String::from_utf8(body.to_vec()).unwrap() }
     }
 
@@ -75,17 +83,17 @@ impl Site {
         for (name, value) in lines {
             request = request.header(*name, *value);
         }
-        self.send(request.body(Body::empty()).unwrap()).await
+        self.send(request.body(Full::default()).unwrap()).await
     }
 
-    async fn verify(&self, body: impl Into<Body>) -> Got {
-        self.send(Request::post("/v1/verify").body(body.into()).unwrap()).await
+    async fn verify(&self, body: impl Into<Bytes>) -> Got {
+        self.send(Request::post("/v1/verify").body(Full::new(body.into())).unwrap()).await
     }
 }
 
 struct Got {
     status: StatusCode,
-    headers: axum::http::HeaderMap,
+    headers: hyper::HeaderMap,
     text: String,
 }
 
@@ -133,9 +141,20 @@ async fn any_method_on_any_path_below_check_is_answered() {
         ("OPTIONS", "/v1/check"),
     ] {
         let request = Request::builder().method(method).uri(path);
-        let request = request.header("x-api-key", site.scene.key("active")).body(Body::from("ignored"));
+        let request = request.header("x-api-key", site.scene.key("active")).body(Full::from("ignored"));
         assert_eq!(site.send(request.unwrap()).await.status, StatusCode::OK, "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn an_accepted_key_without_scopes_has_the_header_all_the_same() {
+    let mut site = Site::new();
+    site.scene.unscope("active");
+    site.refresh();
+    let got = site.check(&[("x-api-key", site.scene.key("active"))]).await;
+    assert_eq!((got.status, got.header("x-keywheel-scopes")), (StatusCode::OK, Some("")));
+    let got = site.get("/v1/check?scope=read", &[("x-api-key", site.scene.key("active"))]).await;
+    assert_eq!(got.status, StatusCode::FORBIDDEN);
 }
 
 /// Every refusal with its status, its code and its challenge.
@@ -219,6 +238,11 @@ async fn a_bound_key_is_accepted_from_its_range_as_the_gateway_tells() {
     for (forwarded, status) in [("10.1.1.1", 200), ("6.6.6.6, 10.1.1.1", 200), ("10.1.1.1, 6.6.6.6", 403)] {
         let got = site.check(&[key, ("x-forwarded-for", forwarded)]).await;
         assert_eq!(got.status.as_u16(), status, "{forwarded}");
+    }
+    for (peer, status) in [(Peer::At("192.0.2.1".parse().unwrap()), 403), (Peer::Local, 200)] {
+        let request = Request::get("/v1/check").header(key.0, key.1).header("x-forwarded-for", "10.1.1.1");
+        let got = site.send_from(peer, request.body(Full::default()).unwrap()).await;
+        assert_eq!(got.status.as_u16(), status, "{peer:?}");
     }
 }
 
@@ -333,6 +357,7 @@ async fn other_paths_and_methods_are_problems_too() {
     let site = Site::fresh();
     let got = site.get("/v1/verify", &[]).await;
     assert_eq!((got.status.as_u16(), got.header("x-keywheel-error")), (405, Some("method_not_allowed")));
+    assert_eq!(got.header("allow"), Some("POST"));
     for path in ["/", "/v1/checks", "/v1"] {
         let got = site.get(path, &[]).await;
         assert_eq!((got.status.as_u16(), got.header("x-keywheel-error")), (404, Some("not_found")), "{path}");
