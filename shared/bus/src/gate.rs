@@ -2,12 +2,14 @@
 //! this address meanwhile, else decide again.
 
 use crate::log::Appended;
+use crate::queue::side_by_side;
 use crate::{Bus, BusError, SharedFold};
 use keywheel_domain::event::CommandId;
 use keywheel_domain::state::Done;
 use keywheel_domain::{Act, Actor, Address, At, Command, Event, Rejection, decide};
 use keywheel_table::Loaded;
 use keywheel_wire::event::Link;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -23,6 +25,19 @@ pub struct Sources {
     pub now: fn() -> At,
     /// A fresh UUID.
     pub fresh_id: fn() -> u128,
+}
+
+/// An act that a service decided by itself.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What it concerns.
+    pub address: Address,
+    /// Derived from what it is about, so that replicas which decide the same thing do it once.
+    pub id: CommandId,
+    /// Who decided it.
+    pub actor: Actor,
+    /// What is to be done.
+    pub act: Act,
 }
 
 /// What became of a command at the gate.
@@ -107,6 +122,42 @@ impl Gate {
         Err(BusError::Contended(ATTEMPTS))
     }
 
+    /// Executes acts that a service decided by itself about different addresses, in one batch where that is
+    /// possible; each as [`Gate::execute`] would, and answered in order. At most [`crate::batch::BATCH_MAX`] at a time.
+    pub async fn execute_all<'a>(&self, orders: &'a [Order]) -> Vec<Result<Executed, BusError>> {
+        let mut addresses = BTreeSet::new();
+        let mut decide = |order: &'a Order| {
+            let decision = self.decide(&order.address, order.id, &order.actor, order.act.clone()).ok()?;
+            match decision.outcome {
+                Decided::Append(event) if addresses.insert(&order.address) => Some((event, decision.loaded)),
+                Decided::Append(_) | Decided::Settled(_) => None,
+            }
+        };
+        let decided: Vec<_> = orders.iter().map(&mut decide).collect();
+        let together: Vec<_> =
+            decided.iter().flatten().map(|(event, loaded)| (event.as_ref(), loaded)).collect();
+        let mut appended = self.append_all(&together).await.into_iter();
+        let appended = decided.iter().map(|one| one.as_ref().and_then(|_| appended.next()));
+        let finish =
+            orders.iter().zip(appended).map(|(order, appended)| self.finish(order, appended)).collect();
+        side_by_side(finish).await
+    }
+
+    /// What became of an order whose batch said `appended`; nothing where it was in none.
+    async fn finish(
+        &self,
+        order: &Order,
+        appended: Option<Result<Option<Done>, BusError>>,
+    ) -> Result<Executed, BusError> {
+        match appended {
+            Some(Ok(Some(done))) => self.applied(done.seq).await.map(|()| Executed::Done(done)),
+            Some(Err(error)) => Err(error),
+            Some(Ok(None)) | None => {
+                self.execute(&order.address, order.id, &order.actor, order.act.clone()).await
+            }
+        }
+    }
+
     /// Decides on what the fold says now.
     pub(crate) fn decide(
         &self,
@@ -151,8 +202,7 @@ impl Gate {
     /// Appends on the condition that nothing was appended since `loaded`. `None` is a conflict, after
     /// which the fold has caught up.
     pub(crate) async fn append(&self, event: &Event, loaded: &Loaded) -> Result<Option<Done>, BusError> {
-        let link = Link { revision: loaded.state.revision + 1, prev: loaded.prev };
-        match self.bus.append(event, link, loaded.seq).await? {
+        match self.bus.append(event, link(loaded), loaded.seq).await? {
             Appended::Stored(seq) => {
                 self.applied(seq).await?;
                 Ok(Some(done(event, seq, loaded)))
@@ -162,6 +212,20 @@ impl Gate {
                 Ok(None)
             }
         }
+    }
+
+    /// Appends decisions about different addresses together, each under its own condition; where that
+    /// fails each is appended by itself, with the same event, which also finds one that was stored. The
+    /// fold need not have applied them yet.
+    pub(crate) async fn append_all(&self, all: &[(&Event, &Loaded)]) -> Vec<Result<Option<Done>, BusError>> {
+        let linked: Vec<_> = all.iter().map(|(event, loaded)| (*event, link(loaded), loaded.seq)).collect();
+        if let Some(first) = self.bus.append_batch(&linked).await {
+            return (first..)
+                .zip(all)
+                .map(|(seq, (event, loaded))| Ok(Some(done(event, seq, loaded))))
+                .collect();
+        }
+        side_by_side(all.iter().map(|(event, loaded)| self.append(event, loaded)).collect()).await
     }
 
     /// Whether what was loaded is still the newest, as the leader of the log says. If not, waits until
@@ -193,18 +257,13 @@ impl Gate {
     }
 }
 
+fn link(loaded: &Loaded) -> Link {
+    Link { revision: loaded.state.revision + 1, prev: loaded.prev }
+}
+
 fn done(event: &Event, seq: u64, loaded: &Loaded) -> Done {
     let version = event.fact.version();
-    let issued = match &event.fact {
-        keywheel_domain::Fact::KeyIssued(issued) => Some(issued.kid),
-        keywheel_domain::Fact::KeyActivated(_)
-        | keywheel_domain::Fact::KeySeen(_)
-        | keywheel_domain::Fact::KeyRetired(_)
-        | keywheel_domain::Fact::RolledBack(_)
-        | keywheel_domain::Fact::PolicySet(_)
-        | keywheel_domain::Fact::EdgeAdded(_)
-        | keywheel_domain::Fact::EdgeRemoved(_) => None,
-    };
+    let issued = event.fact.issues();
     let known = version.and_then(|version| loaded.state.keys.get(&version)).map(|key| key.kid);
     Done {
         event: event.id,

@@ -1,26 +1,27 @@
 //! Commands: from their queue to their outcomes. Nothing that somebody publishes can block the queue,
 //! and one id has one effect and one outcome, however many replicas work (SAFETY 7, 12).
 
+use crate::batch::BATCH_MAX;
 use crate::error::Trying;
 use crate::gate::{Decided, Executed};
+use crate::queue::side_by_side;
 use crate::results::Last;
-use crate::{BusError, Gate, queue};
+use crate::{BusError, Gate, group, queue};
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
-use futures_util::StreamExt;
 use keywheel_domain::event::CommandId;
-use keywheel_domain::{Act, Address, Fact, Rejection, State};
-use keywheel_wire::command::{self, Request};
+use keywheel_domain::{Act, Address, Fact, Kid, Rejection, State};
+use keywheel_wire::command::{self, BadCommand, Request};
 use keywheel_wire::delivery::Sealed;
 use keywheel_wire::notice::{Alarm, Notice};
 use keywheel_wire::outcome::{Outcome, Result as Entry};
 use keywheel_wire::subject::{self, Service};
 use keywheel_wire::{Malformed, text};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Most commands that are taken at a time, and most keyrings that are worked on at once.
-const BATCH: usize = 64;
+/// Commands of so many bytes are decided together, so that what they become fits into memory at once.
+const ROUND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long one pull waits for commands, and so how long a stop may have to wait for it.
 const PULL: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 16;
@@ -97,30 +98,64 @@ async fn pull(gate: &Gate, service: Service, handler: &impl Handler) -> Result<(
     let stream = gate.bus.stream(subject::COMMANDS).await?;
     let commands: PullConsumer =
         stream.get_consumer(service.name()).await.trying("opening the queue of commands")?;
-    let messages = queue::take(&commands, BATCH, PULL, "taking commands").await?;
+    let messages = queue::take(&commands, BATCH_MAX, PULL, "taking commands").await?;
     work(gate, handler, messages).await;
     Ok(())
 }
 
-/// Works on different keyrings at once, on the commands of one keyring one after another.
+/// Works off what was taken: different keyrings together, the commands of one keyring one after another.
 async fn work(gate: &Gate, handler: &impl Handler, messages: Vec<Message>) {
-    let mut by_subject: BTreeMap<String, Vec<Message>> = BTreeMap::new();
+    let mut by_address: BTreeMap<String, VecDeque<Message>> = BTreeMap::new();
     for message in messages {
         let address = message.subject.rsplit_once('.').map_or("", |(address, _)| address).to_owned();
-        by_subject.entry(address).or_default().push(message);
+        by_address.entry(address).or_default().push_back(message);
     }
-    let one_after_another = |messages: Vec<Message>| async move {
-        for message in messages {
-            settle(gate, handler, &message).await;
+    while !by_address.is_empty() {
+        let (mut round, mut bytes) = (Vec::new(), 0);
+        by_address.retain(|_, waiting| {
+            if bytes <= ROUND_BYTES_MAX
+                && let Some(message) = waiting.pop_front()
+            {
+                bytes += message.payload.len();
+                round.push(message);
+            }
+            !waiting.is_empty()
+        });
+        settle_round(gate, handler, round).await;
+    }
+}
+
+/// Handles commands of different keyrings: together what can be accepted right away, singly the rest.
+async fn settle_round(gate: &Gate, handler: &impl Handler, round: Vec<Message>) {
+    let (mut messages, mut asked, mut rest) = (Vec::new(), Vec::new(), Vec::new());
+    for message in round {
+        match read(&message) {
+            Ok(read) if !is_forged(&message) => {
+                messages.push(message);
+                asked.push(read);
+            }
+            Ok(_) | Err(_) => rest.push(message),
         }
+    }
+    let finished = if asked.len() > 1 {
+        group::carry_out(gate, handler, &asked).await
+    } else {
+        vec![false; asked.len()]
     };
-    futures_util::stream::iter(by_subject.into_values()).for_each_concurrent(BATCH, one_after_another).await;
+    for (message, is_finished) in messages.into_iter().zip(finished) {
+        if is_finished { acknowledge(&message, message.ack().await) } else { rest.push(message) }
+    }
+    side_by_side(rest.iter().map(|message| settle(gate, handler, message)).collect()).await;
+}
+
+/// A message whose acknowledgement would go to a subject that somebody else chose.
+fn is_forged(message: &Message) -> bool {
+    message.message.reply.as_ref().is_none_or(|reply| !reply.starts_with("$JS.ACK."))
 }
 
 /// Handles one message and takes it off the queue; what failed for a passing reason comes again later.
 async fn settle(gate: &Gate, handler: &impl Handler, message: &Message) {
-    let forged = message.message.reply.as_ref().is_none_or(|reply| !reply.starts_with("$JS.ACK."));
-    if forged {
+    if is_forged(message) {
         return;
     }
     let acknowledged = match handle(gate, handler, message).await {
@@ -130,19 +165,26 @@ async fn settle(gate: &Gate, handler: &impl Handler, message: &Message) {
             message.ack_with(AckKind::Nak(Some(Duration::from_secs(1)))).await
         }
     };
+    acknowledge(message, acknowledged);
+}
+
+fn acknowledge(message: &Message, acknowledged: Result<(), async_nats::Error>) {
     if let Err(error) = acknowledged {
-        tracing::debug!(%error, "a command was not acknowledged; it comes again");
+        tracing::debug!(%error, subject = %message.subject, "a command was not acknowledged; it comes again");
     }
 }
 
 async fn handle(gate: &Gate, handler: &impl Handler, message: &Message) -> Result<(), BusError> {
-    let request = subject::parse_command(&message.subject)
-        .map_err(|error| Box::new(command::BadCommand { id: command::id_in(&message.payload), error }))
-        .and_then(|(address, verb)| Ok((address, command::read(verb, &message.payload)?)));
-    match request {
+    match read(message) {
         Ok((address, request)) => decide(gate, handler, &address, &request).await,
         Err(bad) => refuse_unreadable(gate, message, bad.id.or_else(|| id_of(message)), &bad.error).await,
     }
+}
+
+fn read(message: &Message) -> Result<(Address, Request), Box<BadCommand>> {
+    subject::parse_command(&message.subject)
+        .map_err(|error| Box::new(BadCommand { id: command::id_in(&message.payload), error }))
+        .and_then(|(address, verb)| Ok((address, command::read(verb, &message.payload)?)))
 }
 
 /// A document without a readable id may carry one as the message's own.
@@ -294,29 +336,10 @@ async fn intends(gate: &Gate, id: CommandId, on: u64, last: Option<&Last>) -> Re
     }
 }
 
-async fn stage(
-    gate: &Gate,
-    fact: &Fact,
-    sealed: Option<&Sealed>,
-) -> Result<Option<keywheel_domain::Kid>, BusError> {
-    let kid = match (fact, sealed) {
-        (Fact::KeyIssued(issued), Some(sealed)) => {
-            gate.bus.stage(issued.kid, sealed).await?;
-            Some(issued.kid)
-        }
-        (
-            Fact::KeyIssued(_)
-            | Fact::KeyActivated(_)
-            | Fact::KeySeen(_)
-            | Fact::KeyRetired(_)
-            | Fact::RolledBack(_)
-            | Fact::PolicySet(_)
-            | Fact::EdgeAdded(_)
-            | Fact::EdgeRemoved(_),
-            _,
-        ) => None,
-    };
-    Ok(kid)
+async fn stage(gate: &Gate, fact: &Fact, sealed: Option<&Sealed>) -> Result<Option<Kid>, BusError> {
+    let Some((kid, sealed)) = fact.issues().zip(sealed) else { return Ok(None) };
+    gate.bus.stage(kid, sealed).await?;
+    Ok(Some(kid))
 }
 
 /// Writes an outcome that has no event, on a state that still stands. Over an intent only when the
@@ -343,7 +366,7 @@ async fn refuse(
 }
 
 /// Writes an accepted outcome over whatever intent lies there. The event is in the log already.
-async fn announce(gate: &Gate, id: CommandId, outcome: &Outcome) -> Result<bool, BusError> {
+pub(crate) async fn announce(gate: &Gate, id: CommandId, outcome: &Outcome) -> Result<bool, BusError> {
     for _ in 0..ATTEMPTS {
         let last = gate.bus.result(id).await?;
         if last.as_ref().is_some_and(|last| matches!(last.entry, Entry::Final(_))) {

@@ -4,10 +4,11 @@
 //! - [`connect`]: one connection per process, its identity, its permission alarms
 //! - [`topology`]: the streams and durables, created or checked
 //! - [`log`]: append under the exact-subject condition, read back, the head
+//! - [`batch`]: many messages in one synced write
 //! - [`follow`]: replay of the log into a fold, without a gap, for ever
 //! - [`gate`]: `execute`, the one way for a fact to enter the log
 //! - [`commands`]: publishing commands, waiting for outcomes
-//! - [`intake`]: commands from their queue to their outcomes
+//! - [`intake`]: commands from their queue to their outcomes; `group`: those that were taken together
 //! - [`station`]: what every deciding service starts from
 //! - [`results`]: outcomes and intents
 //! - [`parcel`]: sealed secrets, staged and delivered
@@ -16,11 +17,13 @@
 //! - [`BusError`]: what can go wrong
 
 pub mod ask;
+pub mod batch;
 pub mod commands;
 pub mod connect;
 mod error;
 pub mod follow;
 pub mod gate;
+mod group;
 pub mod intake;
 pub mod log;
 pub mod notices;

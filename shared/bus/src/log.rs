@@ -1,5 +1,6 @@
 //! The log: append under the exact-subject condition, read back, the head from the leader.
 
+use crate::batch::Letter;
 use crate::error::Trying;
 use crate::{Bus, BusError};
 use async_nats::HeaderMap;
@@ -51,13 +52,11 @@ impl Bus {
     /// # Errors
     /// When it remains unclear; the caller decides anew from what the log then says.
     pub async fn append(&self, event: &Event, link: Link, expects: u64) -> Result<Appended, BusError> {
-        let subject = subject::event(&event.address);
-        let payload = event::write(event, link)?;
-        let headers = self.headers(event, &subject, &payload)?;
+        let Letter { subject, headers, payload, .. } = self.letter(event, link, expects)?;
         for attempt in 0..UNCLEAR_ATTEMPTS {
             let message = PublishMessage::build()
                 .headers(headers.clone())
-                .payload(payload.clone().into())
+                .payload(payload.clone())
                 .expected_last_subject_sequence(expects);
             let sent = self.context().send_publish(subject.clone(), message).await;
             let acknowledged = match sent {
@@ -73,6 +72,24 @@ impl Bus {
             tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
         }
         Err(BusError::Failed { what: "appending to the log", detail: "no clear answer".to_owned() })
+    }
+
+    /// Appends events of different addresses as one batch, each under the condition that
+    /// [`Bus::append`] has; gives the position of the first. `None` when they are not known to be
+    /// stored: appended singly, each of them then says what became of it.
+    pub(crate) async fn append_batch(&self, events: &[(&Event, Link, u64)]) -> Option<u64> {
+        let letters = events.iter().map(|(event, link, expects)| self.letter(event, *link, *expects));
+        // What cannot be written shows when it is appended alone.
+        let letters = letters.collect::<Result<Vec<_>, _>>().ok()?;
+        self.send_batch("appending to the log", &letters).await
+    }
+
+    /// An event as it goes out.
+    fn letter(&self, event: &Event, link: Link, expects: u64) -> Result<Letter, BusError> {
+        let subject = subject::event(&event.address);
+        let payload = event::write(event, link)?;
+        let headers = self.headers(event, &subject, &payload)?;
+        Ok(Letter { subject, headers, payload: payload.into(), expects: Some(expects) })
     }
 
     fn headers(&self, event: &Event, subject: &str, payload: &[u8]) -> Result<HeaderMap, BusError> {

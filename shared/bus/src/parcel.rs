@@ -1,5 +1,6 @@
 //! Sealed secrets: staged before `KeyIssued`, delivered after `KeyActivated`, withdrawn otherwise.
 
+use crate::batch::Letter;
 use crate::error::Trying;
 use crate::{Bus, BusError};
 use async_nats::jetstream::message::PublishMessage;
@@ -19,6 +20,15 @@ impl Bus {
         let sent = self.context().publish(subject::stage(kid), payload.into()).await;
         sent.trying("staging a secret")?.await.trying("staging a secret")?;
         Ok(())
+    }
+
+    /// Stages many; false when it is not certain that all were stored.
+    pub(crate) async fn stage_batch(&self, parcels: &[(Kid, &Sealed)]) -> bool {
+        let letter = |(kid, sealed): &(Kid, &Sealed)| {
+            Some(Letter::new(subject::stage(*kid), serde_json::to_vec(sealed).ok()?, None))
+        };
+        let Some(letters) = parcels.iter().map(letter).collect::<Option<Vec<_>>>() else { return false };
+        self.send_batch("staging secrets", &letters).await.is_some()
     }
 
     /// The staged secret of a kid, if there is one.

@@ -1,11 +1,19 @@
-//! Taking messages off a work queue without losing any on the way.
+//! Taking messages off a work queue without losing any on the way, and working on several at once.
 
 use crate::BusError;
 use crate::error::Trying;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::PullConsumer;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use std::time::Duration;
+
+/// How many things that stand alone are under way at once.
+const AT_ONCE: usize = 64;
+
+/// Carries out what stands alone, some of it at once; answers in order.
+pub(crate) async fn side_by_side<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    futures_util::stream::iter(futures).buffered(AT_ONCE).collect().await
+}
 
 /// Waits up to `wait` for a first message and takes what lies there with it, `most` in all, in order.
 /// Every request is read to its end: what the server sends to one that was dropped early comes again

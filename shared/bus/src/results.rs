@@ -1,5 +1,6 @@
 //! Outcomes and intents: one last message for each command id, changed only by comparison (SAFETY 12).
 
+use crate::batch::Letter;
 use crate::error::Trying;
 use crate::log::{is_conflict, millis};
 use crate::{Bus, BusError};
@@ -62,6 +63,17 @@ impl Bus {
     /// Writes the outcome over `expects` (0: nothing). False when something else lies there.
     pub(crate) async fn put_outcome(&self, outcome: &Outcome, expects: u64) -> Result<bool, BusError> {
         self.put_result(CommandId(outcome.command_id.0), expects, outcome).await
+    }
+
+    /// Writes many entries over what each expects, in one batch; gives the sequence of the first, `None`
+    /// when they are not known to be written.
+    pub(crate) async fn put_results<E: Serialize>(&self, entries: &[(CommandId, u64, E)]) -> Option<u64> {
+        let letter = |(id, expects, entry): &(CommandId, u64, E)| {
+            let payload = serde_json::to_vec(entry).ok()?;
+            Some(Letter::new(subject::result(id.0), payload, Some(*expects)))
+        };
+        let letters = entries.iter().map(letter).collect::<Option<Vec<_>>>()?;
+        self.send_batch("writing outcomes", &letters).await
     }
 
     async fn put_result(

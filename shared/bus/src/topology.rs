@@ -1,5 +1,6 @@
 //! The streams and durables: created by the one credential that may, or only checked.
 
+use crate::batch::BATCH_MAX;
 use crate::error::Trying;
 use crate::{Bus, BusError};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -10,6 +11,9 @@ use std::time::Duration;
 
 /// Consumers that one stream may have; the server's own default of 1,000 is below a large fleet.
 const CONSUMERS_MAX: i32 = 100_000;
+/// Messages that the replicas of one service may have in hand together: room for several that each take a
+/// whole batch.
+const UNACKNOWLEDGED_MAX: i64 = 16 * BATCH_MAX as i64;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Every stream as PROTOCOL section 2 has it.
@@ -28,21 +32,28 @@ pub fn streams(replicas: usize) -> Vec<Config> {
         Config {
             deny_delete: true,
             deny_purge: true,
+            allow_atomic_publish: true,
             duplicate_window: Duration::from_secs(120),
             ..file(subject::EVENTS, all(subject::EVENTS_ALL))
         },
         Config {
             retention: RetentionPolicy::WorkQueue,
             max_message_size: 128 * 1024,
+            allow_atomic_publish: true,
             ..file(subject::COMMANDS, Verb::ALL.iter().map(|verb| verb.filter()).collect())
         },
         Config {
             max_age: DAY,
             max_messages_per_subject: 1,
+            allow_atomic_publish: true,
             ..file(subject::RESULTS, all(subject::RESULTS_ALL))
         },
         Config { retention: RetentionPolicy::WorkQueue, ..file(subject::USAGE, all(subject::USAGE_ALL)) },
-        Config { max_messages_per_subject: 1, ..file(subject::STAGE, all(subject::STAGE_ALL)) },
+        Config {
+            max_messages_per_subject: 1,
+            allow_atomic_publish: true,
+            ..file(subject::STAGE, all(subject::STAGE_ALL))
+        },
         Config {
             max_messages_per_subject: 1,
             allow_message_ttl: true,
@@ -115,7 +126,7 @@ fn queue(name: &str, filter_subjects: Vec<String>) -> pull::Config {
         durable_name: Some(name.to_owned()),
         ack_policy: AckPolicy::Explicit,
         ack_wait: Duration::from_secs(30),
-        max_ack_pending: 1024,
+        max_ack_pending: UNACKNOWLEDGED_MAX,
         filter_subjects,
         ..pull::Config::default()
     }
@@ -163,6 +174,7 @@ fn compare(wanted: &Config, found: &Config) -> Vec<String> {
     check("deny_delete", wanted.deny_delete.to_string(), found.deny_delete.to_string());
     check("deny_purge", wanted.deny_purge.to_string(), found.deny_purge.to_string());
     check("allow_direct", wanted.allow_direct.to_string(), found.allow_direct.to_string());
+    check("allow_atomic", wanted.allow_atomic_publish.to_string(), found.allow_atomic_publish.to_string());
     check("allow_msg_ttl", wanted.allow_message_ttl.to_string(), found.allow_message_ttl.to_string());
     let mode = |config: &Config| format!("{:?}", config.persist_mode.unwrap_or_default());
     check("persist_mode", mode(wanted), mode(found));

@@ -125,6 +125,20 @@ impl Fact {
         }
     }
 
+    /// The kid of the key that comes to be by it.
+    pub fn issues(&self) -> Option<Kid> {
+        match self {
+            Fact::KeyIssued(issued) => Some(issued.kid),
+            Fact::KeyActivated(_)
+            | Fact::KeySeen(_)
+            | Fact::KeyRetired(_)
+            | Fact::RolledBack(_)
+            | Fact::PolicySet(_)
+            | Fact::EdgeAdded(_)
+            | Fact::EdgeRemoved(_) => None,
+        }
+    }
+
     /// The version that the fact is about first of all.
     pub fn version(&self) -> Option<Version> {
         match self {

@@ -44,6 +44,12 @@ pub const ASK_USAGE_ALL: &str = "kw.ask.usage.*.*";
 
 /// Header: the event's id, for the bus's own duplicate window.
 pub const HEADER_ID: &str = "Nats-Msg-Id";
+/// Header: which atomic batch a message came in.
+pub const HEADER_BATCH: &str = "Nats-Batch-Id";
+/// Header: its place there, from 1.
+pub const HEADER_BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+/// Header: on the last one of a batch, which stores them all.
+pub const HEADER_BATCH_COMMIT: &str = "Nats-Batch-Commit";
 /// Header: the event's type.
 pub const HEADER_TYPE: &str = "Kw-Type";
 /// Header: the envelope's version.

@@ -2,7 +2,8 @@
 
 use crate::server::Server;
 use crate::stage::{Replica, actor, keyring, server};
-use keywheel_bus::{BusError, Executed};
+use keywheel_bus::gate::Order;
+use keywheel_bus::{BusError, Executed, topology};
 use keywheel_domain::event::CommandId;
 use keywheel_domain::policy::{Change, PolicyChange};
 use keywheel_domain::{Act, Address, EdgeId, Rejection, Span};
@@ -65,6 +66,54 @@ async fn those_who_ask_different_things_take_turns() {
     one.reaches(last).await;
     assert_eq!(one.gate.load(&keyring(0), CommandId(0)).unwrap().state.revision, last);
     assert!(one.witness.seen().alarms.is_empty(), "and each continues the one before");
+}
+
+/// Two replicas that carry out the same fifty at once, one of them behind another's write: each is done once,
+/// and what one batch could not carry is decided anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_are_executed_as_one_by_one() {
+    let (server, _folder, one, other) = two().await;
+    topology::ensure(one.gate.bus(), 1, 3).await.unwrap();
+    let order = |n: u32| Order {
+        address: keyring(n),
+        id: CommandId(u128::from(n) + 1),
+        actor: actor(),
+        act: quiet(u64::from(n) + 1),
+    };
+    let late_folder = tempfile::tempdir().unwrap();
+    let mut late = Replica::open(&server, 3, late_folder.path()).await;
+    one.gate.execute(&keyring(7), CommandId(999), &actor(), quiet(77)).await.unwrap();
+    let (orders, others): (Vec<_>, Vec<_>) =
+        ((0..50).map(order).collect(), (0..50).rev().map(order).collect());
+    let behind = {
+        let (gate, orders) = (late.gate.clone(), orders.clone());
+        tokio::spawn(async move { gate.execute_all(&orders).await })
+    };
+    let (ours, theirs) = tokio::join!(one.gate.execute_all(&orders), other.gate.execute_all(&others));
+    late.follow();
+    let seq = |executed: Result<Executed, BusError>| match executed.unwrap() {
+        Executed::Done(done) => done.seq,
+        other @ (Executed::Unchanged | Executed::Rejected(_)) => panic!("{other:?}"),
+    };
+    let ours: Vec<u64> = ours.into_iter().map(seq).collect();
+    let theirs: Vec<u64> = theirs.into_iter().rev().map(seq).collect();
+    let behind: Vec<u64> = behind.await.unwrap().into_iter().map(seq).collect();
+    assert_eq!((&ours, &ours), (&theirs, &behind), "answered in order, one event each");
+    assert_eq!(ours.iter().copied().collect::<BTreeSet<_>>(), (2..=51).collect());
+    one.reaches(51).await;
+    assert_eq!(one.gate.load(&keyring(7), CommandId(0)).unwrap().state.revision, 2);
+
+    let again = Order { id: CommandId(100), ..order(3) };
+    let odd = Order {
+        id: CommandId(101),
+        address: Address::Installation,
+        act: Act::RemoveEdge { edge: edge("b") },
+        ..order(0)
+    };
+    let said = one.gate.execute_all(&[again, odd, order(50)]).await;
+    let [again, odd, new] = <[_; 3]>::try_from(said).unwrap().map(Result::unwrap);
+    assert_eq!((again, odd), (Executed::Unchanged, Executed::Rejected(Rejection::UnknownEdge(edge("b")))));
+    assert_eq!(seq(Ok(new)), 52);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 use crate::server::Server;
 use crate::stage::{Replica, actor, eventually, fresh_id, keyring, server};
 use keywheel_bus::intake::{self, Handler, Prepared, Refusal};
-use keywheel_bus::{Bus, Gate, topology};
+use keywheel_bus::{Bus, BusError, Gate, topology};
 use keywheel_domain::command::{Minted, SpecAsked};
 use keywheel_domain::event::{CommandId, RotationId};
 use keywheel_domain::{Act, Address, Digest, Kid, Policy, State};
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 /// A service in its smallest form. It refuses every rotation.
 #[derive(Clone, Default)]
@@ -59,9 +60,9 @@ impl Handler for Tiny {
 }
 
 /// Takes commands until the test ends.
-pub fn serve(gate: &Gate, handler: &Tiny) {
+pub fn serve(gate: &Gate, handler: &Tiny) -> JoinHandle<Result<(), BusError>> {
     let (gate, handler) = (gate.clone(), handler.clone());
-    tokio::spawn(async move { intake::run(&gate, Service::Issuer, &handler, std::future::pending()).await });
+    tokio::spawn(async move { intake::run(&gate, Service::Issuer, &handler, std::future::pending()).await })
 }
 
 async fn one() -> (Server, Bus, TempDir, Replica, Tiny) {
@@ -82,7 +83,7 @@ pub async fn outcome(bus: &Bus, id: u128) -> Outcome {
     outcome.unwrap_or_else(|| panic!("no outcome of {}", text::id(id)))
 }
 
-async fn is_empty(server: &Server) -> bool {
+pub async fn is_empty(server: &Server) -> bool {
     let stream = server.stranger().await.get_stream("KW_COMMANDS").await.unwrap();
     stream.cached_info().state.messages == 0
 }
@@ -255,7 +256,7 @@ async fn every_command_has_one_effect() {
 }
 
 /// The secret of each issued key is staged, and nothing else is.
-async fn check_staged(server: &Server, bus: &Bus, keys: u64) {
+pub async fn check_staged(server: &Server, bus: &Bus, keys: u64) {
     for message in bus.page(1, None).await.unwrap() {
         let read = keywheel_wire::event::read(&message.subject, &message.payload).unwrap();
         let keywheel_domain::Fact::KeyIssued(issued) = read.event.fact else { panic!("only keys") };

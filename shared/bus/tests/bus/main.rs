@@ -4,6 +4,7 @@
 mod appending;
 mod following;
 mod gates;
+mod groups;
 mod identity;
 mod intake;
 mod intents;

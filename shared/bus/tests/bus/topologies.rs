@@ -80,6 +80,7 @@ async fn a_changed_field_is_named() {
         ],
         &[
             ("KW_EVENTS", |c| c.max_messages = 1000, "max_msgs/max_bytes is 1000/0, should be 0/0"),
+            ("KW_COMMANDS", |c| c.allow_atomic_publish = false, "allow_atomic is false, should be true"),
             ("KW_RESULTS", |c| c.allow_direct = false, "allow_direct is false, should be true"),
             ("KW_PULSE", |c| c.max_consumers = -1, "max_consumers is -1, should be a positive number"),
             ("KW_STAGE", |c| c.allow_message_ttl = true, "allow_msg_ttl is true, should be false"),
