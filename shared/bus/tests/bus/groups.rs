@@ -8,8 +8,9 @@ use async_nats::jetstream::stream::Config;
 use keywheel_bus::{Bus, intake, topology};
 use keywheel_domain::event::CommandId;
 use keywheel_domain::{Address, Kid};
-use keywheel_wire::outcome::{Outcome, Word};
-use keywheel_wire::subject::{Service, Verb};
+use keywheel_wire::outcome::{Intent, Outcome, Word};
+use keywheel_wire::subject::{self, Service, Verb};
+use keywheel_wire::text::Id;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
@@ -130,6 +131,27 @@ async fn an_id_that_was_sent_twice_has_one_effect() {
     }
     eventually("all are handled", || is_empty(&server)).await;
     assert_eq!(bus.head().await.unwrap().seq, 6, "one of the two keyrings was left alone");
+}
+
+/// A command that another has refused, and one that another intends to accept, are taken with others.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_decided_stays() {
+    let ((server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    let mut ids = issue_each(&bus, 8).await;
+    let (refused, intended) = (ids.remove(2), ids[4]);
+    let refusal = Outcome::rejected(refused, "closed", "by somebody else");
+    let intent = Intent { command_id: Id(intended), intent: 0 };
+    let entries = [(refused, serde_json::to_vec(&refusal)), (intended, serde_json::to_vec(&intent))];
+    let context = server.stranger().await;
+    for (id, entry) in entries {
+        context.publish(subject::result(id), entry.unwrap().into()).await.unwrap().await.unwrap();
+    }
+    let replica = Replica::start(&server, 1, folder.path()).await;
+    serve(&replica.gate, &Tiny::default());
+    check_outcomes(&bus, &ids).await;
+    eventually("all are handled", || is_empty(&server)).await;
+    assert_eq!(outcome(&bus, refused).await, refusal);
+    check_staged(&server, &bus, 7).await;
 }
 
 /// Another wrote to one keyring, and this replica has not seen it: the batch is refused as a whole, the
