@@ -91,6 +91,8 @@ pub struct EdgeEntry {
     pub id: String,
     /// Its HTTP address.
     pub http: String,
+    /// Where it answers Envoy.
+    pub grpc: Option<String>,
 }
 
 #[derive(Deserialize)]

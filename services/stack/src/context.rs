@@ -44,7 +44,7 @@ pub struct ContextEdge {
     pub id: String,
     /// Its HTTP address.
     pub http: String,
-    /// Its gRPC address; there is none yet.
+    /// Where it answers Envoy: `host:port`.
     #[serde(default)]
     pub grpc: Option<String>,
 }
@@ -94,7 +94,7 @@ impl Context {
 impl ContextEdge {
     /// Of an edge of this home.
     pub fn of(edge: &Edge) -> ContextEdge {
-        ContextEdge { id: edge.id.to_string(), http: edge.url(), grpc: None }
+        ContextEdge { id: edge.id.to_string(), http: edge.url(), grpc: edge.grpc_target() }
     }
 }
 
@@ -111,7 +111,8 @@ mod tests {
         let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 1 };
         let mut fleet = Fleet::default();
         let id = keywheel_domain::EdgeId::parse("e1").unwrap();
-        fleet.add(Edge { id, listen: crate::ports::loopback(8081) });
+        let grpc = Some(crate::ports::loopback(8581));
+        fleet.add(Edge { id, listen: crate::ports::loopback(8081), grpc });
         let context = Context::of(&home, &settings, &fleet, home.credential("admin"));
         context.save(&home.context()).unwrap();
         let read: serde_json::Value = read_json(&home.context()).unwrap().unwrap();
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(read["inbox_prefix"], "_INBOX_operator");
         assert_eq!(
             read["edges"],
-            serde_json::json!([{ "id": "e1", "http": "http://127.0.0.1:8081", "grpc": null }])
+            serde_json::json!([{ "id": "e1", "http": "http://127.0.0.1:8081", "grpc": "127.0.0.1:8581" }])
         );
         assert!(read["console"].is_null() && read["credentials"].as_str().unwrap().ends_with("operator.nk"));
         assert_eq!(Context::load(&home.context()).unwrap(), Some(context));

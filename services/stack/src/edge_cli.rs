@@ -46,6 +46,9 @@ pub struct Add {
     /// Where it will serve; else the next port on loopback
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
+    /// Where it will answer Envoy over gRPC; else on loopback, 500 above its port
+    #[arg(long, value_name = "ADDRESS")]
+    pub grpc: Option<SocketAddr>,
     /// Where
     #[command(flatten)]
     pub at: Where,
@@ -131,15 +134,19 @@ impl Add {
                 format!("`{}` and `{}` would have the same inbox; choose another name", self.id, other.id);
             return Err(Failure::refused("name_taken", detail).into());
         }
+        let scheme = Scheme::of(place.settings.port_base);
+        let mut finder = Finder::new(id::fresh());
         let listen = match (self.listen, fleet.find(&self.id)) {
             (Some(listen), _) => listen,
             (None, Some(edge)) => edge.listen,
-            (None, None) => {
-                let scheme = Scheme::of(place.settings.port_base);
-                ports::loopback(ports::next(scheme, &fleet.edges, &mut Finder::new(id::fresh()))?)
-            }
+            (None, None) => ports::loopback(ports::next(scheme, &fleet.edges, &mut finder)?),
         };
-        let edge = Edge { id: self.id.clone(), listen };
+        let before = fleet.find(&self.id).filter(|edge| edge.listen == listen).and_then(|edge| edge.grpc);
+        let grpc = match self.grpc.or(before) {
+            Some(grpc) => grpc,
+            None => ports::grpc(scheme, listen, &mut finder)?,
+        };
+        let edge = Edge { id: self.id.clone(), listen, grpc: Some(grpc) };
         fleet.add(edge.clone());
         fleet.save(&place.home)?;
         Ok(edge)

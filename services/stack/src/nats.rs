@@ -191,7 +191,7 @@ mod tests {
         home.create().unwrap();
         let mut fleet = Fleet::default();
         let id = keywheel_domain::EdgeId::parse("paris").unwrap();
-        fleet.add(crate::settings::Edge { id, listen: crate::ports::loopback(8081) });
+        fleet.add(crate::settings::Edge { id, listen: crate::ports::loopback(8081), grpc: None });
         let server = Server::Own { port: 1, monitor: 2 };
         let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 1 };
         configure(&home, &settings, &fleet).unwrap();

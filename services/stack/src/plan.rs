@@ -108,7 +108,7 @@ fn wanted_edges(up: &Up, is_second_start: bool, fleet: &Fleet) -> usize {
 fn grow(fleet: &mut Fleet, wanted: usize, scheme: Scheme, finder: &mut Finder) -> Result<()> {
     while fleet.edges.len() < wanted {
         let port = ports::next(scheme, &fleet.edges, finder)?;
-        fleet.add(Edge { id: fleet.next_name(), listen: ports::loopback(port) });
+        fleet.add(Edge { id: fleet.next_name(), listen: ports::loopback(port), grpc: None });
     }
     Ok(())
 }

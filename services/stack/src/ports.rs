@@ -8,6 +8,8 @@ use std::time::Duration;
 
 const NATS: u16 = 4222;
 const FIRST_EDGE: u16 = 8081;
+/// How far above its HTTP port an edge answers Envoy.
+const GRPC_ABOVE: u16 = 500;
 /// Free ports are looked for below those that systems give to outgoing connections: a port from among those can be
 /// taken by anybody's connection while its server restarts.
 const FREE: std::ops::Range<u16> = 15_000..32_000;
@@ -130,8 +132,32 @@ pub async fn place(scheme: Scheme, is_changed: bool, edges: &mut [Edge], finder:
         };
         edge.listen.set_port(port);
         demand(edge.listen, &edge.process()).await?;
+        let address = match (scheme, edge.grpc) {
+            (Scheme::Contract | Scheme::Moved(_), Some(grpc)) if !is_changed => grpc,
+            (Scheme::Free, Some(grpc)) if !is_changed => loopback(finder.keep(Some(grpc.port())).await?),
+            (Scheme::Contract | Scheme::Moved(_) | Scheme::Free, Some(_) | None) => {
+                grpc(scheme, edge.listen, finder)?
+            }
+        };
+        demand(address, &edge.process()).await?;
+        edge.grpc = Some(address);
     }
     Ok(())
+}
+
+/// Where the edge at `listen` answers Envoy: on loopback, since whoever can reach it may claim to be one.
+///
+/// # Errors
+/// When there is no such port.
+pub fn grpc(scheme: Scheme, listen: SocketAddr, finder: &mut Finder) -> Result<SocketAddr> {
+    let port = match scheme {
+        Scheme::Free => finder.find()?,
+        Scheme::Contract | Scheme::Moved(_) => listen.port().checked_add(GRPC_ABOVE).ok_or_else(|| {
+            let detail = format!("no port is left {GRPC_ABOVE} above {listen}; take lower ones");
+            Failure::refused("no_port", detail)
+        })?,
+    };
+    Ok(loopback(port))
 }
 
 /// The port for an edge that comes after `edges`.
@@ -180,7 +206,7 @@ mod tests {
     use keywheel_domain::EdgeId;
 
     fn edge(name: &str, port: u16) -> Edge {
-        Edge { id: EdgeId::parse(name).unwrap(), listen: loopback(port) }
+        Edge { id: EdgeId::parse(name).unwrap(), listen: loopback(port), grpc: None }
     }
 
     #[test]
@@ -190,6 +216,20 @@ mod tests {
         assert_eq!(next(Scheme::of(None), &[], &mut finder).unwrap(), 8081);
         assert_eq!(next(Scheme::of(None), &edges, &mut finder).unwrap(), 8082);
         assert_eq!(next(Scheme::of(Some(9000)), &edges, &mut finder).unwrap(), 9001);
+    }
+
+    #[tokio::test]
+    async fn an_edge_answers_envoy_above_its_port_and_stays_there() {
+        let mut finder = Finder::new(u128::from(std::process::id()));
+        let base = finder.find().unwrap() - 1;
+        let mut edges = [edge("e1", base + 1)];
+        place(Scheme::Moved(base), false, &mut edges, &mut finder).await.unwrap();
+        assert_eq!(edges[0].grpc, Some(loopback(base + 1 + GRPC_ABOVE)));
+        let before = finder.find().unwrap();
+        edges[0].grpc = Some(loopback(before));
+        place(Scheme::Moved(base), false, &mut edges, &mut finder).await.unwrap();
+        assert_eq!(edges[0].grpc, Some(loopback(before)));
+        assert!(grpc(Scheme::Contract, loopback(65_100), &mut finder).is_err());
     }
 
     #[test]

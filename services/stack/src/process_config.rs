@@ -22,7 +22,9 @@ struct EdgeFile {
     data_dir: PathBuf,
     lease: String,
     bus: BusTable,
-    http: HttpTable,
+    http: ListenTable,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grpc: Option<ListenTable>,
 }
 
 #[derive(Serialize)]
@@ -32,7 +34,7 @@ struct BusTable {
 }
 
 #[derive(Serialize)]
-struct HttpTable {
+struct ListenTable {
     listen: SocketAddr,
 }
 
@@ -70,7 +72,8 @@ pub fn write_edge(home: &Home, settings: &Settings, edge: &Edge) -> Result<()> {
         data_dir: home.data(&process),
         lease: settings.lease.clone(),
         bus: bus(home, settings, &process),
-        http: HttpTable { listen: edge.listen },
+        http: ListenTable { listen: edge.listen },
+        grpc: edge.grpc.map(|listen| ListenTable { listen }),
     };
     write(home, &process, &file)
 }
@@ -118,7 +121,8 @@ mod tests {
         .assert_eq(&written("retirer-2", &home));
 
         let id = EdgeId::parse("e1").unwrap();
-        let edge = Edge { id, listen: crate::ports::loopback(8081) };
+        let grpc = Some(crate::ports::loopback(8581));
+        let edge = Edge { id, listen: crate::ports::loopback(8081), grpc };
         write_edge(&home, &settings, &edge).unwrap();
         expect![[r#"
             # Written by the local stack at each start; changes made here are lost then.
@@ -132,6 +136,9 @@ mod tests {
 
             [http]
             listen = "127.0.0.1:8081"
+
+            [grpc]
+            listen = "127.0.0.1:8581"
         "#]]
         .assert_eq(&written("edge-e1", &home));
     }

@@ -98,6 +98,8 @@ pub struct Edge {
     pub id: EdgeId,
     /// Where it serves.
     pub listen: SocketAddr,
+    /// Where it answers Envoy; nowhere if there is none yet.
+    pub grpc: Option<SocketAddr>,
 }
 
 impl Edge {
@@ -108,10 +110,19 @@ impl Edge {
 
     /// Where to ask it from this machine.
     pub fn url(&self) -> String {
-        let ip = self.listen.ip();
-        let ip = if ip.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { ip };
-        format!("http://{}", SocketAddr::new(ip, self.listen.port()))
+        format!("http://{}", from_here(self.listen))
     }
+
+    /// Where an Envoy on this machine asks it, as gRPC programs write it.
+    pub fn grpc_target(&self) -> Option<String> {
+        self.grpc.map(|address| from_here(address).to_string())
+    }
+}
+
+fn from_here(address: SocketAddr) -> SocketAddr {
+    let ip = address.ip();
+    let ip = if ip.is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { ip };
+    SocketAddr::new(ip, address.port())
 }
 
 /// The edges of this home, and which names were withdrawn.
@@ -135,6 +146,8 @@ struct Written {
 struct WrittenEdge {
     id: String,
     listen: SocketAddr,
+    #[serde(default)]
+    grpc: Option<SocketAddr>,
 }
 
 impl Fleet {
@@ -145,7 +158,8 @@ impl Fleet {
     pub fn load(home: &Home) -> Result<Fleet> {
         let Some(written) = read_json::<Written>(&home.edges())? else { return Ok(Fleet::default()) };
         let parse = |id: &str| EdgeId::parse(id).with_context(|| home.edges().display().to_string());
-        let edge = |edge: WrittenEdge| Ok(Edge { id: parse(&edge.id)?, listen: edge.listen });
+        let edge =
+            |edge: WrittenEdge| Ok(Edge { id: parse(&edge.id)?, listen: edge.listen, grpc: edge.grpc });
         Ok(Fleet {
             edges: written.edges.into_iter().map(edge).collect::<Result<_>>()?,
             removed: written.removed.iter().map(|id| parse(id)).collect::<Result<_>>()?,
@@ -157,7 +171,8 @@ impl Fleet {
     /// # Errors
     /// When the system refuses.
     pub fn save(&self, home: &Home) -> Result<()> {
-        let edge = |edge: &Edge| WrittenEdge { id: edge.id.to_string(), listen: edge.listen };
+        let edge =
+            |edge: &Edge| WrittenEdge { id: edge.id.to_string(), listen: edge.listen, grpc: edge.grpc };
         let written = Written {
             edges: self.edges.iter().map(edge).collect(),
             removed: self.removed.iter().map(ToString::to_string).collect(),
@@ -207,7 +222,7 @@ mod tests {
     }
 
     fn edge(name: &str, listen: &str) -> Edge {
-        Edge { id: id(name), listen: listen.parse().unwrap() }
+        Edge { id: id(name), listen: listen.parse().unwrap(), grpc: None }
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub fn print_ready(home: &Home, context: &Context, output: Output) -> Result<()>
 fn ready(home: &Home, context: &Context) -> String {
     let mut text = format!("\nKeywheel is up.\n\n  bus      {}\n", context.nats_url);
     for edge in &context.edges {
-        let written = writeln!(text, "  edge     {}  {}", edge.id, edge.http);
+        let grpc = edge.grpc.as_ref().map(|grpc| format!("  gRPC {grpc}")).unwrap_or_default();
+        let written = writeln!(text, "  edge     {}  {}{grpc}", edge.id, edge.http);
         written.expect("writing to a string does not fail");
     }
     let is_usual = std::path::absolute(".keywheel").is_ok_and(|usual| usual == home.root());

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  keywheel up                              NATS on 4222, edges on 8081, 8082, 8083
+  keywheel up                              NATS on 4222, edges on 8081, 8082, 8083, for Envoy on 8581, …
   keywheel up --edges 5 --port-base 0      five edges, all ports free ones
   keywheel up --nats-url nats://bus:4222 --admin-credentials admin.nk
   keywheel up --verify-streams             only check the streams; 0 as they should be, 1 not
@@ -52,7 +52,7 @@ pub struct Up {
     /// The nats-server to start, instead of one on PATH
     #[arg(long, value_name = "FILE")]
     pub nats_server: Option<PathBuf>,
-    /// Move the ports: NATS at N, edges at N+1 and up; 0 takes free ones. Else NATS 4222, edges 8081 and up
+    /// Move the ports: NATS at N, edges at N+1 and up, for Envoy 500 above; 0 takes free ones. Else NATS 4222, edges 8081 and up
     #[arg(long, value_name = "N")]
     pub port_base: Option<u16>,
     /// How long an edge may serve without contact with the log's head; one length for the fleet: 15s in a new home

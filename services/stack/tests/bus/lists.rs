@@ -33,7 +33,7 @@ async fn a_new_edge_gets_in_and_a_withdrawn_one_is_dropped() {
     assert!(!is_let_in().await);
 
     let mut fleet = Fleet::load(&rig.home).unwrap();
-    fleet.add(Edge { id: edge("paris"), listen: loopback(1) });
+    fleet.add(Edge { id: edge("paris"), listen: loopback(1), grpc: None });
     fleet.save(&rig.home).unwrap();
     place.reconfigure().unwrap();
     soon("paris is let in", is_let_in).await;

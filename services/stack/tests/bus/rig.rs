@@ -49,7 +49,7 @@ impl Rig {
             Settings { server: server_at, port_base: Some(0), lease: LEASE.to_string(), instances: 2 };
         let mut fleet = Fleet::default();
         for id in ["e1", "e2"] {
-            fleet.add(Edge { id: edge(id), listen: loopback(finder.find().unwrap()) });
+            fleet.add(Edge { id: edge(id), listen: loopback(finder.find().unwrap()), grpc: None });
         }
         settings.save(&home).unwrap();
         fleet.save(&home).unwrap();
