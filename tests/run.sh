@@ -37,7 +37,7 @@ if [ $# -gt 1 ]; then
 fi
 
 # A user's own stack and compiler flags have no part in this.
-unset KEYWHEEL_HOME KEYWHEEL_BIN KEYWHEEL_TEST_NATS RUSTFLAGS RUSTDOCFLAGS
+unset KEYWHEEL_HOME KEYWHEEL_BIN KEYWHEEL_TEST_NATS KEYWHEEL_TEST_GATEWAYS RUSTFLAGS RUSTDOCFLAGS
 export CARGO_NET_RETRY=5
 if [ ! -t 1 ]; then
     export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
@@ -95,6 +95,24 @@ nats() {
     "$KEYWHEEL_TEST_NATS" --version
 }
 
+# The gateways that can be had. What is behind one that cannot is skipped, but not in CI.
+gateways() {
+    local status=0
+    KEYWHEEL_TEST_GATEWAYS=$(bash deploy/get-gateways.sh) || status=$?
+    export KEYWHEEL_TEST_GATEWAYS
+    [ -n "$KEYWHEEL_TEST_GATEWAYS" ] && { [ -z "${CI:-}" ] || [ "$status" = 0 ]; }
+}
+
+note_missing_gateways() {
+    local name
+    for name in nginx caddy haproxy envoy; do
+        if [ ! -x "${KEYWHEEL_TEST_GATEWAYS:-}/$name" ]; then
+            skipped=$((skipped + 1))
+            note skipped - "tests behind $name"
+        fi
+    done
+}
+
 scripts() {
     local script count=0 bad=0
     while IFS= read -r script; do
@@ -128,6 +146,8 @@ deny() {
 step "toolchain" components || true
 step "scripts parse" scripts || true
 step "nats-server" nats || ready=no
+step "gateways" gateways || true
+note_missing_gateways
 step "dependencies" cargo fetch --locked || true
 step "format" cargo fmt --all --check || true
 step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings || true

@@ -3,9 +3,11 @@
 //! # Layout
 //! - [`stack`]: `keywheel up` in a folder of its own, its processes by name, its end
 //! - [`operator`]: commands, states and proofs, by the operator's own credential
+//! - [`gateway`]: a gateway with its shipped configuration before an edge
 //! - [`link`]: a connection that can be cut
 //! - [`traffic`]: clients that use the newest key they were delivered, and count what they are answered
 
+pub mod gateway;
 pub mod link;
 pub mod operator;
 pub mod stack;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -11,6 +11,7 @@ pub struct Link {
     address: SocketAddr,
     cut: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    taken: Arc<AtomicUsize>,
 }
 
 impl Link {
@@ -24,14 +25,17 @@ impl Link {
             address: listener.local_addr()?,
             cut: Arc::new(AtomicBool::new(false)),
             open: Arc::new(Mutex::new(Vec::new())),
+            taken: Arc::default(),
         };
         let (cut, open, target) = (Arc::clone(&link.cut), Arc::clone(&link.open), target.to_owned());
+        let taken = Arc::clone(&link.taken);
         thread::spawn(move || {
             for inward in listener.incoming().flatten() {
                 if cut.load(Ordering::SeqCst) {
                     continue;
                 }
                 let Ok(outward) = TcpStream::connect(&target) else { continue };
+                taken.fetch_add(1, Ordering::SeqCst);
                 let mut kept = open.lock().unwrap_or_else(PoisonError::into_inner);
                 for (from, to) in [(&inward, &outward), (&outward, &inward)] {
                     let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
@@ -46,6 +50,11 @@ impl Link {
     /// Where to connect instead.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections it has taken so far.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::SeqCst)
     }
 
     /// Ends every connection and takes no new one.
