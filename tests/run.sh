@@ -7,7 +7,8 @@ usage() {
     cat <<'TEXT'
 usage: tests/run.sh [all]      format, lints, documentation, build, tests, plain client, dependencies
        tests/run.sh faults     reserved: long fault runs
-       tests/run.sh bench      reserved: figures
+       tests/run.sh bench edge [--only NAME] [--seed N] [--quick]
+                               figures of the edge beside their floors, as a table
        tests/run.sh mutants    reserved: whether the tests notice broken code
 TEXT
 }
@@ -15,13 +16,21 @@ TEXT
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
-case "${1:-all}" in
+mode=${1:-all}
+case "$mode" in
 all) ;;
+bench)
+    if [ "${2:-}" != edge ]; then
+        usage >&2
+        exit 2
+    fi
+    shift 2
+    ;;
 -h | --help | help)
     usage
     exit 0
     ;;
-faults | bench | mutants)
+faults | mutants)
     echo "run.sh: '$1' is not there yet" >&2
     exit 2
     ;;
@@ -31,7 +40,7 @@ faults | bench | mutants)
     exit 2
     ;;
 esac
-if [ $# -gt 1 ]; then
+if [ "$mode" = all ] && [ $# -gt 1 ]; then
     usage >&2
     exit 2
 fi
@@ -135,6 +144,13 @@ documentation() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 }
 
+# On optimised binaries, with nothing else of ours running.
+bench() {
+    nats || return 1
+    cargo build --release --locked -p keywheel
+    KEYWHEEL_BIN="$root/target/release/keywheel" cargo bench --locked -p keywheel-tests --bench edge -- "$@"
+}
+
 deny() {
     if command -v cargo-deny >/dev/null 2>&1; then
         cargo deny --config .deny.toml check bans licenses sources
@@ -142,6 +158,11 @@ deny() {
         echo "cargo-deny is not installed; tests/tests/audit.rs has checked the same lists"
     fi
 }
+
+if [ "$mode" = bench ]; then
+    bench "$@"
+    exit
+fi
 
 step "toolchain" components || true
 step "scripts parse" scripts || true
@@ -155,6 +176,7 @@ step "documentation" documentation || true
 step "build" cargo build --workspace --all-targets --locked || ready=no
 step_if_ready "tests" run_tests
 step_if_ready "documentation tests" cargo test --workspace --locked --doc
+step_if_ready "figures can be taken" cargo test -q --locked -p keywheel-tests --bench edge -- --quick
 step_if_ready "plain NATS client" bash tests/plain_client/run.sh
 step "licences, sources, bans" deny || true
 

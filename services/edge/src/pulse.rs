@@ -11,8 +11,9 @@ use keywheel_wire::pulse::Pulse;
 use keywheel_wire::text::{Hex32, Id, Moment};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::MissedTickBehavior;
 
-/// How long advances gather before a pulse tells them.
+/// A first advance is told at once; those that follow it within this time gather for the next pulse.
 const COALESCE: Duration = Duration::from_millis(25);
 /// A handshake that takes longer is given up: the next one proves more.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
@@ -41,13 +42,16 @@ pub async fn run(
 ) {
     let mut pulses = Pulses { bus, table, metrics, origin, number: 0, has_told: false };
     let mut visible = pulses.table.visible();
+    let mut pace = tokio::time::interval(COALESCE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        pace.tick().await;
         visible.mark_unchanged();
         let wait = if pulses.bus.is_connected() { pulses.one().await } else { AWAY.min(every) };
         tokio::select! {
             () = stop.requested() => return,
             () = tokio::time::sleep(wait.min(every)) => {}
-            _ = visible.changed() => tokio::time::sleep(COALESCE).await,
+            _ = visible.changed() => {}
         }
     }
 }

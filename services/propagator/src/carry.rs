@@ -18,8 +18,8 @@ use keywheel_wire::subject;
 use keywheel_wire::text::{Id, Moment, id};
 use std::time::Duration;
 
-/// How often the desk is looked through: a pulse is acted on within this time.
-const EVERY: Duration = Duration::from_millis(20);
+/// How often the desk is looked through when nobody rings: what only time makes ready waits this long at most.
+const EVERY: Duration = Duration::from_millis(100);
 /// With so many effects in hand no more are taken up.
 const AT_ONCE: usize = 64;
 
@@ -44,6 +44,7 @@ impl Carrier {
         while !shutdown.is_requested() {
             tokio::select! {
                 Some(result) = carried.next(), if !carried.is_empty() => result?,
+                () = self.desk.rung() => {}
                 _ = shutdown.pause(EVERY) => {}
             }
             if carried.len() < AT_ONCE {

@@ -25,17 +25,35 @@ use keywheel_runtime::{Shutdown, clock};
 use keywheel_table::{Applied, fold::Head};
 use keywheel_wire::subject::Service;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// The propagator's configuration.
 pub type Config = StationConfig<LogConfig>;
 
 /// The desk, shared by the tasks that feed it and the one that works it off.
 #[derive(Clone)]
-pub struct SharedDesk(Arc<Mutex<Desk>>);
+pub struct SharedDesk {
+    desk: Arc<Mutex<Desk>>,
+    bell: Arc<Notify>,
+}
 
 impl SharedDesk {
+    fn new(desk: Desk) -> Self {
+        Self { desk: Arc::new(Mutex::new(desk)), bell: Arc::new(Notify::new()) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Desk> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that something lies there which may make some work ready.
+    fn ring(&self) {
+        self.bell.notify_one();
+    }
+
+    /// Resolves when it was rung since the last time.
+    async fn rung(&self) {
+        self.bell.notified().await;
     }
 }
 
@@ -54,7 +72,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), BusError> {
         sources,
     )
     .await?;
-    let desk = SharedDesk(Arc::new(Mutex::new(Desk::new(config.lease.0))));
+    let desk = SharedDesk::new(Desk::new(config.lease.0));
     let roster = station.gate.fold().lock().load(&Address::Installation, None)?.state.edges;
     desk.lock().set_roster(roster, clock::boot_ms());
     let carrier = Carrier { gate: station.gate.clone(), desk: desk.clone(), lease: config.lease.0 };
@@ -96,6 +114,10 @@ impl Sink for Intray {
         }
         for recorded in &applied.events {
             desk.take(recorded, now);
+        }
+        drop(desk);
+        if !applied.events.is_empty() {
+            self.desk.ring();
         }
     }
 }

@@ -47,6 +47,7 @@ async fn hear(gate: &Gate, desk: &SharedDesk, shutdown: &Shutdown) {
 async fn take(gate: &Gate, desk: &SharedDesk, pulse: &Pulse) {
     let Ok(edge) = EdgeId::parse(&pulse.id) else { return };
     let disagreement = desk.lock().hear(&edge, pulse, clock::boot_ms());
+    desk.ring();
     if let Some(disagreement) = disagreement {
         odd_one(gate, &disagreement).await;
     }
@@ -79,6 +80,7 @@ async fn read_back(gate: &Gate, desk: &SharedDesk, lease: Span, shutdown: &Shutd
                 Ok(stored) => {
                     let pulse = stored.as_ref().map(|stored| &stored.pulse);
                     desk.lock().find_stored(&edge, pulse, began, clock::boot_ms());
+                    desk.ring();
                 }
                 Err(error) => tracing::debug!(%edge, %error, "a stored pulse could not be read"),
             }

@@ -1,0 +1,90 @@
+//! A figure with its floor and its aim, and the table that they are printed in.
+
+use std::fmt::Write as _;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Scale {
+    /// Whether a smoke test is enough.
+    pub quick: bool,
+    /// Seed of everything that is drawn.
+    pub seed: u64,
+}
+
+impl Scale {
+    /// `whole`, or `quick` where a smoke test is enough.
+    pub fn pick<T>(&self, whole: T, quick: T) -> T {
+        if self.quick { quick } else { whole }
+    }
+}
+
+/// What a figure is to be.
+#[derive(Clone, Copy, Debug)]
+pub enum Aim {
+    /// Ours ÷ floor.
+    RatioAtMost(f64),
+    /// Reported, without an aim.
+    Report,
+}
+
+/// One line of the table.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// What was measured, with its size.
+    pub what: String,
+    /// The unit of both figures.
+    pub unit: &'static str,
+    /// What Keywheel does.
+    pub ours: f64,
+    /// What is below it, and how much that is.
+    pub floor: Option<(String, f64)>,
+    /// What it should be.
+    pub aim: Aim,
+}
+
+impl Figure {
+    fn ratio(&self) -> Option<f64> {
+        self.floor.as_ref().map(|(_, floor)| self.ours / floor)
+    }
+
+    /// The aim in words, and whether it is met; nothing where there is none.
+    fn judged(&self) -> (String, &'static str) {
+        match self.aim {
+            Aim::RatioAtMost(most) => {
+                let is_met = self.ratio().is_some_and(|ratio| ratio <= most);
+                (format!("≤ {most} ×"), if is_met { "yes" } else { "no" })
+            }
+            Aim::Report => ("report".to_owned(), ""),
+        }
+    }
+}
+
+/// All figures as a Markdown table.
+pub fn table(figures: &[Figure]) -> String {
+    let mut text = "| what | ours | floor | ratio | aim | met |\n|---|---|---|---|---|---|\n".to_owned();
+    for figure in figures {
+        let (aim, met) = figure.judged();
+        let floor = figure
+            .floor
+            .as_ref()
+            .map_or(String::new(), |(what, floor)| format!("{} {} ({what})", number(*floor), figure.unit));
+        let ratio = figure.ratio().map_or(String::new(), |ratio| format!("{ratio:.2}"));
+        let ours = number(figure.ours);
+        let row = writeln!(
+            text,
+            "| {} | {ours} {} | {floor} | {ratio} | {aim} | {met} |",
+            figure.what, figure.unit
+        );
+        row.expect("writing to a string does not fail");
+    }
+    text
+}
+
+/// Three significant digits, and no more than is known.
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}

@@ -1,0 +1,51 @@
+//! Figures of the edge, each beside a floor that is measured in the same run: machines are shared and
+//! noisy, so only ratios are to be compared.
+//!
+//! # Layout
+//! - [`figure`]: a figure with its floor, and the table of them
+//! - [`samples`]: medians and percentiles
+//! - one file for each measurement
+
+mod figure;
+mod propagation;
+mod samples;
+
+use clap::Parser;
+use figure::{Figure, Scale};
+
+/// Measures, and prints a table in Markdown.
+#[derive(Parser)]
+struct Arguments {
+    /// Few and small: shows that it works, not how fast
+    #[arg(long)]
+    quick: bool,
+    /// Only the measurements whose name contains this
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// Seed of everything that is drawn
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What `cargo bench` passes to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+type Measurement = fn(&Scale) -> anyhow::Result<Vec<Figure>>;
+
+const MEASUREMENTS: [(&str, Measurement); 1] = [("propagation", propagation::measure)];
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let scale = Scale { quick: arguments.quick, seed: arguments.seed };
+    println!("seed {}, {}", scale.seed, if scale.quick { "quick" } else { "whole" });
+    let mut figures = Vec::new();
+    for (name, measure) in MEASUREMENTS {
+        if arguments.only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
+            println!("measuring {name} …");
+            figures.extend(measure(&scale)?);
+        }
+    }
+    anyhow::ensure!(!figures.is_empty(), "no measurement has that name");
+    println!("\n{}", figure::table(&figures));
+    Ok(())
+}
