@@ -68,10 +68,8 @@ where
         "/readyz" if is_get => standing::readyz(app),
         "/v1/info" if is_get => standing::info(app),
         "/metrics" if is_get => standing::metrics(app),
-        "/v1/verify" => problem::method_not_allowed(request.method(), "POST"),
-        "/livez" | "/readyz" | "/v1/info" | "/metrics" => {
-            problem::method_not_allowed(request.method(), "GET, HEAD")
-        }
+        "/v1/verify" => problem::method_not_allowed("POST"),
+        "/livez" | "/readyz" | "/v1/info" | "/metrics" => problem::method_not_allowed("GET, HEAD"),
         _ => problem::not_found(),
     }
 }

@@ -10,6 +10,7 @@ use crate::{BusError, Gate, group, queue};
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::{AckKind, Message};
 use keywheel_domain::event::CommandId;
+use keywheel_domain::rejection::redacted;
 use keywheel_domain::{Act, Address, Fact, Kid, Rejection, State};
 use keywheel_wire::command::{self, BadCommand, Request};
 use keywheel_wire::delivery::Sealed;
@@ -161,7 +162,7 @@ async fn settle(gate: &Gate, handler: &impl Handler, message: &Message) {
     let acknowledged = match handle(gate, handler, message).await {
         Ok(()) => message.ack().await,
         Err(error) => {
-            tracing::warn!(%error, subject = %message.subject, "a command waits; it is tried again");
+            tracing::warn!(%error, subject = redacted(&message.subject), "a command waits; it is tried again");
             message.ack_with(AckKind::Nak(Some(Duration::from_secs(1)))).await
         }
     };
@@ -170,7 +171,7 @@ async fn settle(gate: &Gate, handler: &impl Handler, message: &Message) {
 
 fn acknowledge(message: &Message, acknowledged: Result<(), async_nats::Error>) {
     if let Err(error) = acknowledged {
-        tracing::debug!(%error, subject = %message.subject, "a command was not acknowledged; it comes again");
+        tracing::debug!(%error, subject = redacted(&message.subject), "a command was not acknowledged; it comes again");
     }
 }
 
@@ -199,9 +200,10 @@ async fn refuse_unreadable(
     id: Option<CommandId>,
     error: &Malformed,
 ) -> Result<(), BusError> {
-    tracing::warn!(subject = %message.subject, %error, "a malformed command");
+    let subject = redacted(&message.subject);
+    tracing::warn!(subject, %error, "a malformed command");
     let Some(id) = id else {
-        let detail = format!("a command at {} without a readable id: {error}", message.subject);
+        let detail = format!("a command at {subject} without a readable id: {error}");
         let at = text::Moment(gate.now());
         let alarm = Alarm { code: "malformed".to_owned(), detail, at, seq: None };
         let seq = message.info().map(|info| info.stream_sequence).unwrap_or_default();

@@ -13,9 +13,9 @@ pub struct InvalidText {
 }
 
 impl InvalidText {
-    /// Of `text` in `field`; `rule` says what is expected. Long text is cut.
+    /// Of `text` in `field`; `rule` says what is expected. Long text is cut, and [`redacted`] before that.
     pub fn new(field: &'static str, text: &str, rule: &str) -> Self {
-        let shown: String = text.chars().take(40).collect();
+        let shown: String = redacted(text).chars().take(40).collect();
         Self { field, detail: format!("{field} {shown:?}: {rule}") }
     }
 }
@@ -27,6 +27,26 @@ impl fmt::Display for InvalidText {
 }
 
 impl std::error::Error for InvalidText {}
+
+/// Longest run of letters, digits and `_` that an error repeats: no name has a longer one, and every key,
+/// its secret part alone and every seed are longer.
+const RUN_BYTES_MAX: usize = 32;
+
+/// Text from outside as errors and logs may repeat it: whatever could be a key or a seed in the wrong
+/// place is replaced by its size.
+pub fn redacted(text: &str) -> String {
+    let is_run = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let mut shown = String::with_capacity(text.len());
+    // Where a run begins or ends there is an ASCII byte on one side, so the text can be cut there.
+    for part in text.as_bytes().chunk_by(|one, next| is_run(one) == is_run(next)) {
+        if part.len() > RUN_BYTES_MAX && part.iter().all(|byte| is_run(byte)) {
+            shown.push_str(&format!("({} bytes)", part.len()));
+        } else {
+            shown.push_str(&String::from_utf8_lossy(part));
+        }
+    }
+    shown
+}
 
 /// Why a command has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,3 +146,26 @@ impl fmt::Display for Rejection {
 }
 
 impl std::error::Error for Rejection {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_be_a_secret_is_told_by_its_size() {
+        let secret = "5u8CGxVzKfBCp5qGvhJXW0JnylemGe9idDPNGUe16rk";
+        for (text, shown) in [
+            (format!("kw_live_E3sFWgZ0B7_{secret}3vGryE"), "(68 bytes)"),
+            (format!("say \"{secret}\", not `ü{secret}ü`"), "say \"(43 bytes)\", not `ü(43 bytes)ü`"),
+            ("SUAAOBYHA4DQOBYHA4DQOBYHA4DQOBYHA4DQOBYHA4DQOBYHA4DQOBZ5FE".to_owned(), "(58 bytes)"),
+            (
+                "0190a0c2-7b7e-7d3e-8f00-000000000001 ends 9.5s".to_owned(),
+                "0190a0c2-7b7e-7d3e-8f00-000000000001 ends 9.5s",
+            ),
+        ] {
+            assert_eq!(redacted(&text), shown);
+        }
+        let told = InvalidText::new("actor", &format!("x {secret}"), "no").to_string();
+        assert_eq!(told, "actor \"x (43 bytes)\": no");
+    }
+}

@@ -59,10 +59,30 @@ pub fn variable(name: &str) -> Option<String> {
 fn read_file(file: &Path) -> Result<Table, ConfigError> {
     let text = std::fs::read_to_string(file)
         .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
-    text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
-        file: file.to_owned(),
-        detail: error.to_string().trim_end().to_owned(),
+    text.parse().map_err(|error: toml::de::Error| {
+        // The error's own text quotes the line, and somebody may have put a secret there.
+        let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(&text);
+        let (line, column) = (before.split('\n').count(), before.rsplit('\n').next().map_or(0, str::len) + 1);
+        let detail = format!("line {line}, column {column}: {}", error.message());
+        ConfigError::Syntax { file: file.to_owned(), detail }
     })
+}
+
+/// What serde says quotes the value. Of one that is long enough for a key or a seed, only the size is told.
+fn without_secrets(detail: &str) -> String {
+    const LONG: usize = 33;
+    let told = |word: &str| match word.len() {
+        LONG.. => format!("({} bytes)", word.len()),
+        0..LONG => word.to_owned(),
+    };
+    let is_apart = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    detail
+        .split_inclusive(is_apart)
+        .map(|part| match part.char_indices().next_back() {
+            Some((at, end)) if is_apart(end) => format!("{}{end}", told(&part[..at])),
+            Some(_) | None => told(part),
+        })
+        .collect()
 }
 
 /// What serde says of a configuration, and of which field.
@@ -128,6 +148,7 @@ fn explain(fault: Fault, file: Option<&Path>, written: &Table, overlay: &Overlay
     );
     let is_unknown = fault.is_unknown();
     let Fault { field, detail } = fault;
+    let (field, detail) = (without_secrets(&field), without_secrets(&detail));
     if is_unknown {
         ConfigError::Unknown { field, detail, place }
     } else {

@@ -40,7 +40,7 @@ pub enum ConfigError {
     Syntax {
         /// Which file.
         file: PathBuf,
-        /// Line, column and cause, on several lines.
+        /// Line, column and cause.
         detail: String,
     },
     /// A setting that must be there is not.

@@ -1,6 +1,6 @@
 //! The one error of this crate: input from outside that does not say what it should.
 
-use keywheel_domain::rejection::InvalidText;
+use keywheel_domain::rejection::{InvalidText, redacted};
 use std::fmt;
 
 /// Unreadable or invalid input, with the field that is wrong.
@@ -13,9 +13,10 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    /// Of `field`, in words.
-    pub fn new(field: impl Into<String>, detail: impl fmt::Display) -> Self {
-        Self { field: field.into(), detail: detail.to_string() }
+    /// Of `field`, in words. What could be a secret in the wrong place is left out of both: an error
+    /// is logged, answered and kept.
+    pub fn new(field: impl AsRef<str>, detail: impl fmt::Display) -> Self {
+        Self { field: redacted(field.as_ref()), detail: redacted(&detail.to_string()) }
     }
 
     /// The same with `outer` before the field's path.
@@ -41,7 +42,7 @@ impl Malformed {
             (path, Some(name)) if !path.ends_with(&name) => format!("{path}.{name}"),
             (path, _) => path.to_owned(),
         };
-        Self { field, detail: inner }
+        Self::new(field, inner)
     }
 }
 

@@ -28,6 +28,14 @@ impl Signer {
         &self.public
     }
 
+    /// The signature over a server's challenge, which is how a connection proves who it is.
+    ///
+    /// # Errors
+    /// When the pair cannot sign.
+    pub fn prove(&self, challenge: &[u8]) -> Result<Vec<u8>, Malformed> {
+        self.pair.sign(challenge).map_err(|error| Malformed::new("credentials", error))
+    }
+
     /// The signature in base64.
     ///
     /// # Errors

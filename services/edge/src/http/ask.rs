@@ -87,7 +87,12 @@ fn read(bytes: &[u8]) -> Result<Question, (String, &'static str)> {
         let path = error.path().to_string();
         let message = error.inner().to_string();
         match quoted(&message, "unknown field `") {
-            Some(name) => (name.to_owned(), "is no field; there are `key`, `scopes`, `ip` and `probe`"),
+            Some(name) if is_plain(name) => {
+                (name.to_owned(), "is no field; there are `key`, `scopes`, `ip` and `probe`")
+            }
+            Some(_) => {
+                (String::new(), "one of its fields is none; there are `key`, `scopes`, `ip` and `probe`")
+            }
             None if message.starts_with("missing field") => ("key".to_owned(), "is missing"),
             None if path == "." || error.inner().is_syntax() || error.inner().is_eof() => {
                 (String::new(), "send a JSON object with `key`, and `scopes`, `ip` and `probe` as wanted")
@@ -99,6 +104,11 @@ fn read(bytes: &[u8]) -> Result<Question, (String, &'static str)> {
     })?;
     reader.end().map_err(|_| (String::new(), "send one JSON object and nothing after it"))?;
     Ok(question)
+}
+
+/// Whether a name can be repeated: short and of small letters it is a slip of the pen, and no key.
+fn is_plain(name: &str) -> bool {
+    name.len() <= 16 && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 fn quoted<'a>(message: &'a str, lead: &str) -> Option<&'a str> {

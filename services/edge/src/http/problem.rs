@@ -1,8 +1,8 @@
 //! Refusals as responses: RFC 9457 documents, with what RFC 6750 wants beside them.
 
 use super::{NO_STORE, Response};
+use hyper::StatusCode;
 use hyper::header::{self, HeaderName, HeaderValue};
-use hyper::{Method, StatusCode};
 use keywheel_domain::verdict::Refusal;
 
 const ERROR: HeaderName = HeaderName::from_static("x-keywheel-error");
@@ -88,8 +88,9 @@ pub fn not_found() -> Response {
 }
 
 /// Not with this method, but with those of `allow`.
-pub fn method_not_allowed(method: &Method, allow: &'static str) -> Response {
-    let detail = format!("{method} is not served here");
+pub fn method_not_allowed(allow: &'static str) -> Response {
+    // The method is not repeated: any word can be one, a key too.
+    let detail = format!("use {allow}");
     let response = problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &detail);
     with(response, header::ALLOW, HeaderValue::from_static(allow))
 }

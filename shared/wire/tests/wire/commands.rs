@@ -148,8 +148,8 @@ fn everything_is_bounded() {
     assert_eq!(long(json!({ "meta": meta(65) })), "meta: at most 64 entries");
     assert_eq!(long(json!({ "supersedes": vec![1; 65] })), "supersedes: at most 64 entries");
     assert!(long(json!({ "scopes": ["s".repeat(65)] })).starts_with("scopes[0]: "));
-    assert!(long(json!({ "meta": { "a": "x".repeat(257) } })).starts_with("meta \"xxx"));
-    assert!(long(json!({ "actor": "x".repeat(257) })).starts_with("actor \"xxx"));
+    assert!(long(json!({ "meta": { "a": "x".repeat(257) } })).starts_with("meta \"(257 bytes)\""));
+    assert!(long(json!({ "actor": "x".repeat(257) })).starts_with("actor \"(257 bytes)\""));
     let too_large = " ".repeat(command::COMMAND_BYTES_MAX + 1);
     assert_eq!(bad(Verb::Issue, &too_large).error.to_string(), "a command has at most 65536 bytes");
     let fits = format!("{}{}", with(""), " ".repeat(command::COMMAND_BYTES_MAX - with("").len()));
