@@ -4,7 +4,7 @@ use crate::arguments::{self, Output};
 use crate::await_activation::activation;
 use crate::deadline::Deadline;
 use crate::failure::Failure;
-use crate::handover::{Owner, own_opener};
+use crate::handover::{Owner, own_opener, with_key};
 use crate::replay::Followed;
 use crate::session::Session;
 use clap::Args;
@@ -13,7 +13,6 @@ use keywheel_domain::{Address, Key, KeyState, KeyringId, Span, Version};
 use keywheel_runtime::exit;
 use serde_json::json;
 use std::path::PathBuf;
-use zeroize::Zeroizing;
 
 /// How long a delivery may take that follows an activation.
 const RELEASE_PATIENCE: Span = Span::secs(5);
@@ -56,9 +55,8 @@ impl Fetch {
                     "version": self.version.0,
                     "kid": key.kid.as_str(),
                     "state": key.state.word(),
-                    "key": text.expose(),
                 });
-                session.screen.line(&Zeroizing::new(document.to_string()))?;
+                session.screen.line(&with_key(&document, Some(&text)))?;
             }
         }
         Ok(exit::DONE)

@@ -10,8 +10,10 @@ use clap::Args;
 use keywheel_domain::{Key, KeyringId, Version};
 use keywheel_token::{KeyText, Opener, Presented, Recipient};
 use keywheel_wire::delivery::Sealed;
+use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// To whom the secret is sealed.
 #[derive(Args, Debug, Default)]
@@ -89,6 +91,15 @@ impl Owner {
             version.0
         )
     }
+}
+
+/// An object's text with the key in it; every copy is wiped.
+pub(crate) fn with_key(document: &Value, key: Option<&KeyText>) -> Zeroizing<String> {
+    let key = serde_json::to_string(&key.map(KeyText::expose));
+    let key = Zeroizing::new(key.expect("a text is a JSON document"));
+    let text = document.to_string();
+    let rest = text.strip_prefix('{').unwrap_or(&text);
+    Zeroizing::new(format!("{{\"key\":{},{rest}", *key))
 }
 
 /// A release follows the activation at once; a crash between the two is mended when the propagator starts.

@@ -4,7 +4,7 @@ use crate::arguments::{self, Output};
 use crate::await_activation::{Activation, activation, proof_words};
 use crate::deadline::Deadline;
 use crate::failure::Failure;
-use crate::handover::{Owner, RecipientOptions};
+use crate::handover::{Owner, RecipientOptions, with_key};
 use crate::session::{Session, event_of};
 use crate::spec::SpecOptions;
 use clap::Args;
@@ -96,10 +96,7 @@ impl<'a> Made<'a> {
             fields.extend(activation);
             fields.insert("recipient".to_owned(), json!(owner.public));
         }
-        let text = Zeroizing::new(document.to_string());
-        let key = Zeroizing::new(json!(key.map(KeyText::expose)).to_string());
-        let rest = text.strip_prefix('{').unwrap_or(&text);
-        Zeroizing::new(format!("{{\"key\":{},{rest}", *key))
+        with_key(&document, key)
     }
 
     /// What programs are told of the version itself.

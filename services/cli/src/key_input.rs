@@ -3,7 +3,9 @@
 use crate::failure::Failure;
 use crate::screen::Screen;
 use keywheel_token::{Brand, FOREIGN_BYTES, KeyText, Presented, read};
+use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use zeroize::Zeroizing;
 
 /// Reads a key: one line of standard input, asked for without echo on a terminal.
@@ -26,10 +28,10 @@ fn read_line() -> Result<Zeroizing<String>, Failure> {
     let bytes_max = FOREIGN_BYTES.end() + 16;
     let mut text = Zeroizing::new(String::with_capacity(bytes_max));
     let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
-    std::io::stdin()
-        .lock()
-        .take(limit)
-        .read_to_string(&mut text)
+    // Not by way of the process's buffer, which nobody wipes.
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned().map(File::from);
+    stdin
+        .and_then(|stdin| stdin.take(limit).read_to_string(&mut text))
         .map_err(|error| Failure::usage(format!("cannot read the key: {error}")))?;
     Ok(text)
 }

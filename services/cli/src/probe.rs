@@ -2,11 +2,14 @@
 
 use crate::context::{Context, EdgeAddress};
 use crate::failure::Failure;
+use bytes::Bytes;
 use keywheel_domain::{KeyringId, Version};
 use keywheel_token::KeyText;
+use reqwest::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// How long an edge may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -115,12 +118,15 @@ async fn ask_one(
     required: Required<'_>,
 ) -> Result<Value, String> {
     let question = Question { key: key.expose(), scopes: required.scopes, ip: required.ip, probe: true };
-    let sent = client.post(format!("{url}/v1/verify")).json(&question).send().await;
+    let body = Zeroizing::new(serde_json::to_vec(&question).map_err(|error| error.to_string())?);
+    let asked = client.post(format!("{url}/v1/verify")).header(CONTENT_TYPE, "application/json");
+    let sent = asked.body(Bytes::from_owner(body)).send().await;
     // The error names the address again, which the caller says already.
     let reply = sent.map_err(|error| keywheel_runtime::exit::chain(&error.without_url()))?;
     let status = reply.status();
     if !status.is_success() {
-        let text = reply.text().await.unwrap_or_default();
+        // Whatever stands between us and the edge may say what it was sent.
+        let text = reply.text().await.unwrap_or_default().replace(key.expose(), "(the key)");
         return Err(format!("{status} {}", text.chars().take(200).collect::<String>()));
     }
     reply.json().await.map_err(|error| error.without_url().to_string())

@@ -8,8 +8,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use keywheel_runtime::config::variable;
 use owo_colors::OwoColorize;
 use serde::Serialize;
+use std::fs::File;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// The streams, and how to write to them.
 pub(crate) struct Screen {
@@ -53,8 +56,10 @@ impl Screen {
         if line.is_empty() {
             return Ok(());
         }
-        let mut out = std::io::stdout().lock();
-        match writeln!(out, "{}", line.trim_end()).and_then(|()| out.flush()) {
+        let text = Zeroizing::new(format!("{}\n", line.trim_end()));
+        // Not by way of the process's buffer, which would keep a key for as long as the command waits.
+        let out = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        match out.and_then(|mut out| out.write_all(text.as_bytes())) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Failure::reader_gone()),
             Err(error) => Err(Failure::refused("output", format!("cannot write the result: {error}"))),

@@ -9,7 +9,7 @@
 //! - [`storage`]: its database, opened or set aside; [`follow`]: from the log into the table
 //! - [`pulse`], [`report`]: what it says of itself
 //! - [`http`] and its parts, [`envoy`]: what others ask it; [`metrics`]: what operators watch
-//! - [`listen`], [`serve`], [`pace`]: where they ask, and within which bounds
+//! - [`listen`], [`serve`], [`pace`], [`wiped`]: where they ask, within which bounds, and what is left of it
 //! - [`run()`]: all of it together
 
 pub mod address;
@@ -30,6 +30,7 @@ pub mod storage;
 pub mod table;
 pub mod tally;
 pub mod verify;
+pub mod wiped;
 
 #[cfg(test)]
 mod scene;

@@ -5,7 +5,9 @@ use crate::envoy;
 use crate::http::{App, answer, problem};
 use crate::listen::{Listener, Stream};
 use crate::pace::Paced;
+use crate::wiped::Wiped;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,6 +24,7 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// How long a connection may idle: longer than gateways keep theirs, so that none is closed under them.
 const IDLE_TIME: Duration = Duration::from_secs(75);
 const REQUEST_TIME: Duration = Duration::from_secs(10);
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const STREAMS_MAX: u32 = 1024;
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// After a refused accept, mostly for want of descriptors.
@@ -117,15 +120,20 @@ impl Desk {
     }
 
     async fn http<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S, peer: Peer) -> hyper::Result<()> {
+        let (stream, grown) = Wiped::new(stream);
         let (stream, pace) = Paced::new(stream, self.head_time);
         let app = self.app;
         let service = service_fn(|request: hyper::Request<Incoming>| {
             pace.step();
-            let (app, pace) = (&app, &pace);
+            let (app, pace, grown) = (&app, &pace, &grown);
             async move {
                 let answered = tokio::time::timeout(REQUEST_TIME, answer(app, peer, request)).await;
                 pace.step();
-                Ok::<_, Infallible>(answered.unwrap_or_else(|_| problem::too_slow()))
+                let mut response = answered.unwrap_or_else(|_| problem::too_slow());
+                if grown.is_so() {
+                    response.headers_mut().insert(CONNECTION, CLOSE);
+                }
+                Ok::<_, Infallible>(response)
             }
         });
         let mut connection = std::pin::pin!(
@@ -158,7 +166,7 @@ impl Desk {
                 .keep_alive_timeout(PING_EVERY)
                 .max_concurrent_streams(STREAMS_MAX)
                 .max_header_list_size(HEADER_BYTES_MAX.try_into().expect("it fits"))
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(Wiped::new(stream).0), service)
         );
         tokio::select! {
             ended = connection.as_mut() => ended,

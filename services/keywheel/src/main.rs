@@ -4,8 +4,16 @@ mod arguments;
 mod serve;
 
 use clap::Parser;
+use std::alloc::System;
 use std::process::ExitCode;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Memory is overwritten when it is given back. Our own secrets wipe themselves; this is for the copies that
+/// libraries make of what they read, parse and send.
+#[global_allocator]
+static MEMORY: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
+    keywheel_runtime::dumps::forbid(cfg!(debug_assertions));
     arguments::Arguments::parse().run()
 }

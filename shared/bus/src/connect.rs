@@ -2,7 +2,7 @@
 
 use crate::BusError;
 use async_nats::jetstream::{self, stream::Stream};
-use async_nats::{Client, ConnectOptions, Event, ServerError};
+use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, ServerError};
 use keywheel_wire::signature::Signer;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 /// How to reach the bus, and as whom.
 #[derive(Clone, Debug)]
@@ -71,21 +72,25 @@ impl Bus {
     /// When the credential file is unusable, or (unless `wait`) the bus cannot be reached.
     pub async fn connect(options: &BusOptions) -> Result<Bus, BusError> {
         let seed = read_seed(&options.credentials)?;
-        let signer = Signer::from_seed(&seed).map_err(BusError::Credentials)?;
+        let signer = Arc::new(Signer::from_seed(&seed).map_err(BusError::Credentials)?);
+        drop(seed);
         let (denied_tx, denied) = watch::channel(None);
         let reconnects = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&reconnects);
-        let mut connect = ConnectOptions::with_nkey(seed)
-            .name(&options.name)
-            .custom_inbox_prefix(&options.inbox_prefix)
-            .ping_interval(Duration::from_secs(5))
-            .connection_timeout(Duration::from_secs(5))
-            .request_timeout(Some(Duration::from_secs(5)))
-            .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(1000)))
-            .event_callback(move |event| {
-                notice(&event, &denied_tx, &counted);
-                std::future::ready(())
-            });
+        // The client never sees the seed: each connection is proven by a signature of ours.
+        let prover = Arc::clone(&signer);
+        let mut connect =
+            ConnectOptions::with_auth_callback(move |nonce| std::future::ready(prove(&prover, &nonce)))
+                .name(&options.name)
+                .custom_inbox_prefix(&options.inbox_prefix)
+                .ping_interval(Duration::from_secs(5))
+                .connection_timeout(Duration::from_secs(5))
+                .request_timeout(Some(Duration::from_secs(5)))
+                .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(1000)))
+                .event_callback(move |event| {
+                    notice(&event, &denied_tx, &counted);
+                    std::future::ready(())
+                });
         if options.wait {
             connect = connect.retry_on_initial_connect();
         }
@@ -95,7 +100,7 @@ impl Bus {
             .await
             .map_err(|error| BusError::Unreachable { url: options.url.clone(), detail: error.to_string() })?;
         let context = jetstream::new(client.clone());
-        Ok(Bus { client, context, signer: Arc::new(signer), denied, reconnects })
+        Ok(Bus { client, context, signer, denied, reconnects })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -147,14 +152,21 @@ impl Bus {
     }
 }
 
-fn read_seed(path: &std::path::Path) -> Result<String, BusError> {
+fn prove(signer: &Signer, nonce: &[u8]) -> Result<Auth, AuthError> {
+    let mut auth = Auth::new();
+    auth.nkey = Some(signer.public().to_owned());
+    auth.signature = Some(signer.prove(nonce).map_err(AuthError::new)?);
+    Ok(auth)
+}
+
+fn read_seed(path: &std::path::Path) -> Result<Zeroizing<String>, BusError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         BusError::Credentials(keywheel_wire::Malformed::new(
             "credentials",
             format!("cannot read {}: {error}", path.display()),
         ))
     })?;
-    Ok(text.trim().to_owned())
+    Ok(Zeroizing::new(text))
 }
 
 fn notice(event: &Event, denied: &watch::Sender<Option<String>>, connections: &AtomicU64) {

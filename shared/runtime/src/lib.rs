@@ -6,6 +6,7 @@
 //! # Layout
 //! - [`config`]: a TOML file overlaid by the environment; errors that say what to do
 //! - [`log`]: text or JSON on standard error
+//! - [`dumps`]: nobody looks into a process's memory
 //! - [`service`]: runs a body until it ends or is told to, with a bounded drain
 //! - [`shutdown`]: how a body learns that it shall end
 //! - [`exit`]: exit codes, and errors as one line
@@ -14,6 +15,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod dumps;
 mod error;
 pub mod exit;
 pub mod log;

@@ -3,9 +3,10 @@
 use crate::config;
 use serde::Deserialize;
 use std::io::IsTerminal;
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -84,8 +85,14 @@ pub fn init(config: &LogConfig) {
         Format::Text => lines.with_ansi(may_colour()).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),
     };
+    let lines = lines.with_filter(filter_fn(may_be_told));
     // An error says that somebody was first, which is what the promise above is about.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+}
+
+/// At the level `trace` libraries write what they send and receive, word for word. Ours may be traced.
+fn may_be_told(line: &Metadata<'_>) -> bool {
+    *line.level() < Level::TRACE || line.target().starts_with("keywheel")
 }
 
 fn may_colour() -> bool {
