@@ -115,6 +115,14 @@ impl Stack {
     /// # Errors
     /// With what it printed, when it ends early or is not ready in two minutes.
     pub fn start(options: &StackOptions) -> anyhow::Result<Stack> {
+        Stack::start_with(options, &[])
+    }
+
+    /// The same with variables in its environment, and so in that of everything that it starts.
+    ///
+    /// # Errors
+    /// As [`Stack::start`].
+    pub fn start_with(options: &StackOptions, environment: &[(&str, &str)]) -> anyhow::Result<Stack> {
         std::fs::create_dir_all(&options.home)?;
         let printed = std::fs::File::create(options.home.join("up.log"))?;
         let mut command = keywheel(&options.binary);
@@ -123,6 +131,7 @@ impl Stack {
             .args(["--edges", &options.edges.to_string(), "--replicas", &options.replicas.to_string()])
             .arg("--home")
             .arg(&options.home)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(printed.try_clone()?)
             .stderr(printed);
