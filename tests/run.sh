@@ -6,6 +6,8 @@ set -euo pipefail
 usage() {
     cat <<'TEXT'
 usage: tests/run.sh [all]      format, lints, documentation, build, tests, plain client, dependencies
+       tests/run.sh fuzz [--minutes N] [ENTRANCE...]
+                               looks for bytes that break a promise, N minutes in all (10)
        tests/run.sh faults     reserved: long fault runs
        tests/run.sh bench edge [--only NAME] [--seed N] [--quick]
                                figures of the edge beside their floors, as a table
@@ -25,6 +27,10 @@ bench)
         exit 2
     fi
     shift 2
+    ;;
+fuzz)
+    shift
+    exec bash tests/fuzz/run.sh "$@"
     ;;
 -h | --help | help)
     usage

@@ -106,7 +106,7 @@ pub(crate) fn proof_words(activated: &Activated) -> String {
     let barrier = &activated.barrier;
     let mut parts = Vec::new();
     if let Some(reason) = &barrier.by_hand {
-        parts.push(format!("passed by hand: {reason}"));
+        parts.push(format!("passed by hand: {}", keywheel_runtime::plain::line(reason)));
     }
     if !barrier.edges.is_empty() {
         let edges = words::count(barrier.edges.len(), "edge");

@@ -3,12 +3,17 @@
 use crate::arguments::GlobalOptions;
 use crate::failure::Failure;
 use keywheel_bus::BusOptions;
-use keywheel_runtime::config::variable;
+use keywheel_runtime::config::{read_text, variable};
 use keywheel_token::Opener;
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
+
+/// Largest context file that is read: thousands of edges.
+const CONTEXT_BYTES_MAX: usize = 1024 * 1024;
+/// Largest file that can hold a seed.
+const SEED_BYTES_MAX: usize = 4096;
 
 /// What `keywheel up` writes for its clients (PROTOCOL 1). Fields that later versions add are passed over.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,7 +49,7 @@ impl Context {
     }
 
     fn read(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        let text = read_text(path, CONTEXT_BYTES_MAX).map_err(|error| unreadable(path, &error))?;
         let context: Context = serde_json::from_str(&text).map_err(|error| {
             Failure::config("bad_context", format!("{} is no context file: {error}", path.display()))
         })?;
@@ -101,7 +106,7 @@ fn path(options: &GlobalOptions) -> PathBuf {
 
 /// Reads a recipient seed; `None` when there is no such file.
 pub(crate) fn read_opener(file: &Path) -> Result<Option<Opener>, Failure> {
-    let seed = match std::fs::read_to_string(file) {
+    let seed = match read_text(file, SEED_BYTES_MAX) {
         Ok(seed) => Zeroizing::new(seed),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => {
@@ -148,5 +153,12 @@ mod tests {
         let bad = Context::read(&file).unwrap_err();
         assert_eq!((bad.exit, bad.code.as_str()), (64, "bad_context"));
         assert!(bad.detail.contains("missing field `nats_url`"), "{}", bad.detail);
+        let fits = format!("{TEXT}{}", " ".repeat(CONTEXT_BYTES_MAX - TEXT.len()));
+        std::fs::write(&file, &fits).unwrap();
+        assert!(Context::read(&file).is_ok());
+        std::fs::write(&file, format!("{fits} ")).unwrap();
+        assert!(Context::read(&file).unwrap_err().detail.contains("more than 1048576 bytes"));
+        std::fs::write(&file, "x".repeat(SEED_BYTES_MAX + 1)).unwrap();
+        assert!(read_opener(&file).unwrap_err().detail.contains("more than 4096 bytes"));
     }
 }

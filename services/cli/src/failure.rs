@@ -2,7 +2,7 @@
 
 use keywheel_bus::BusError;
 use keywheel_domain::rejection::InvalidText;
-use keywheel_runtime::exit;
+use keywheel_runtime::{exit, plain};
 use keywheel_wire::Malformed;
 use serde_json::{Value, json};
 use std::fmt::Display;
@@ -20,7 +20,8 @@ pub(crate) struct Failure {
 
 impl Failure {
     fn new(exit: u8, code: &str, detail: impl Display) -> Self {
-        Self { exit, code: code.to_owned(), detail: detail.to_string() }
+        // Much of it may have come from outside, and it is to stay on one line.
+        Self { exit, code: code.to_owned(), detail: plain::line(&detail.to_string()).into_owned() }
     }
 
     /// Refused by a rule.

@@ -7,6 +7,7 @@ use keywheel_domain::event::{
 };
 use keywheel_domain::key::{Cause, Origin};
 use keywheel_domain::{KeyState, PolicyPatch, Recorded, Version};
+use keywheel_runtime::plain;
 use keywheel_wire::body::{cause_word, type_word};
 use keywheel_wire::policy::WirePatch;
 use serde_json::Value;
@@ -27,6 +28,11 @@ pub(crate) fn line(recorded: &Recorded) -> String {
 
 /// What happened, without when and by whom.
 pub(crate) fn fact_words(fact: &Fact) -> String {
+    // Reasons and scopes in the log are as whoever wrote them wrote them.
+    plain::line(&words(fact)).into_owned()
+}
+
+fn words(fact: &Fact) -> String {
     match fact {
         Fact::KeyIssued(issued) => issued_words(issued),
         Fact::KeyActivated(activated) => activated_words(activated),

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::session::{Session, now};
 use crate::words::{count, list, second, when};
 use keywheel_domain::{Address, At};
-use keywheel_runtime::exit;
+use keywheel_runtime::{exit, plain};
 use keywheel_wire::notice::Receipt;
 use keywheel_wire::outcome::Outcome;
 use serde_json::{Value, json};
@@ -62,7 +62,8 @@ fn words(receipt: &Receipt, effect: &str, now: At) -> String {
         lines.push(format!("  applied: {}", list(&receipt.applied_on)));
     }
     lines.extend(receipt.unreached.iter().map(|unreached| {
-        format!("  {} was not reached; it refuses by {}", unreached.edge, when(now, unreached.refuses_by.0))
+        let edge = plain::line(&unreached.edge);
+        format!("  {edge} was not reached; it refuses by {}", when(now, unreached.refuses_by.0))
     }));
     if receipt.final_at.0 > now {
         let end = second(receipt.final_at.0);

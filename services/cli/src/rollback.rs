@@ -11,7 +11,7 @@ use clap::{ArgGroup, Args};
 use keywheel_domain::{Address, At, KeyringId, Recorded, State};
 use keywheel_wire::subject::Verb;
 use keywheel_wire::text;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read as _, Write};
 
 /// The options of `rollback`.
 #[derive(Args, Debug)]
@@ -113,8 +113,8 @@ fn newest_rotation(state: &State) -> Result<u128, Failure> {
 fn agrees(plan: &str) -> bool {
     let mut answer = String::new();
     // Without an answer nothing is done.
-    let asked = write!(std::io::stderr(), "{plan} Do it? [y/N] ");
-    let read = std::io::stdin().lock().read_line(&mut answer);
+    let asked = write!(std::io::stderr(), "{} Do it? [y/N] ", keywheel_runtime::plain::line(plan));
+    let read = std::io::stdin().lock().take(16).read_line(&mut answer);
     asked.is_ok() && read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 

@@ -6,6 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{Cell, Color, Table};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use keywheel_runtime::config::variable;
+use keywheel_runtime::plain;
 use owo_colors::OwoColorize;
 use serde::Serialize;
 use std::fs::File;
@@ -47,12 +48,19 @@ impl Screen {
     pub fn show(&self, document: &impl Serialize, text: &str) -> Result<(), Failure> {
         match self.output {
             Output::Json => self.line(&to_json(document)),
-            Output::Text => self.line(text),
+            Output::Text => self.put(&printable(text, self.colours.out)),
         }
     }
 
-    /// Writes one line of the result, at once.
+    /// Writes one line of the result, at once. Whatever is in it, it stays one.
     pub fn line(&self, line: &str) -> Result<(), Failure> {
+        match self.output {
+            Output::Json => self.put(&plain::json(line)),
+            Output::Text => self.put(&plain::line(line.trim_end())),
+        }
+    }
+
+    fn put(&self, line: &str) -> Result<(), Failure> {
         if line.is_empty() {
             return Ok(());
         }
@@ -70,15 +78,15 @@ impl Screen {
     pub fn note(&self, text: &str) {
         if self.output == Output::Text {
             // Nobody is left to be told when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", plain::lines(text));
         }
     }
 
     /// Says something on standard error to people and, as a line of JSON, to programs.
     pub fn aside(&self, document: &impl Serialize, text: &str) {
         let line = match self.output {
-            Output::Json => to_json(document),
-            Output::Text => text.to_owned(),
+            Output::Json => plain::json(&to_json(document)).into_owned(),
+            Output::Text => plain::lines(text).into_owned(),
         };
         let _ = writeln!(std::io::stderr(), "{line}");
     }
@@ -89,9 +97,9 @@ impl Screen {
             return;
         }
         let line = match self.output {
-            Output::Json => failure.to_json().to_string(),
-            Output::Text if self.colours.err => failure.to_line().red().to_string(),
-            Output::Text => failure.to_line(),
+            Output::Json => plain::json(&failure.to_json().to_string()).into_owned(),
+            Output::Text if self.colours.err => plain::line(&failure.to_line()).red().to_string(),
+            Output::Text => plain::line(&failure.to_line()).into_owned(),
         };
         let _ = writeln!(std::io::stderr(), "{line}");
     }
@@ -115,6 +123,36 @@ impl Screen {
     }
 }
 
+/// Text on lines of ours in which everything prints, but for the colours of our own tables.
+fn printable(text: &str, colours: bool) -> String {
+    let mut printable = String::new();
+    for (at, part) in text.split('\u{1b}').enumerate() {
+        let colour = if colours && at > 0 { colour(part) } else { None };
+        match (at, colour) {
+            (0, _) => printable.push_str(&plain::lines(part)),
+            (_, Some(length)) => {
+                printable.push('\u{1b}');
+                printable.push_str(&part[..length]);
+                printable.push_str(&plain::lines(&part[length..]));
+            }
+            (_, None) => {
+                printable.push_str(&plain::line("\u{1b}"));
+                printable.push_str(&plain::lines(part));
+            }
+        }
+    }
+    printable
+}
+
+/// How long the code at the beginning is, where it sets a foreground colour or takes one back.
+fn colour(part: &str) -> Option<usize> {
+    let (code, _) = part.strip_prefix('[')?.split_once('m')?;
+    let is_number =
+        |text: &str| !text.is_empty() && text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
+    let is_colour = matches!(code, "0" | "39") || code.strip_prefix("38;5;").is_some_and(is_number);
+    is_colour.then(|| code.len() + 2)
+}
+
 fn to_json(document: &impl Serialize) -> String {
     serde_json::to_string(document).expect("our own documents have text keys")
 }
@@ -131,7 +169,7 @@ impl Live {
     /// Says what is waited for now.
     pub fn say(&self, text: &str) {
         if let Some(bar) = &self.0 {
-            bar.set_message(text.to_owned());
+            bar.set_message(plain::line(text).into_owned());
         }
     }
 }
@@ -160,12 +198,12 @@ pub(crate) struct Shown(String, Mood);
 impl Shown {
     /// Without a colour.
     pub fn plain(text: impl ToString) -> Self {
-        Self(text.to_string(), Mood::Plain)
+        Self::with(text, Mood::Plain)
     }
 
     /// With one.
     pub fn with(text: impl ToString, mood: Mood) -> Self {
-        Self(text.to_string(), mood)
+        Self(plain::line(&text.to_string()).into_owned(), mood)
     }
 }
 
@@ -201,5 +239,42 @@ fn cell(shown: Shown) -> Cell {
         Mood::Pending => cell.fg(Color::Yellow),
         Mood::Bad => cell.fg(Color::Red),
         Mood::Past => cell.fg(Color::DarkGrey),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, proptest};
+
+    const TRICK: &str = "x\r\u{1b}[2J\u{9b}1A\u{202e}\u{7}";
+
+    #[test]
+    fn a_cell_moves_no_terminal() {
+        let rows = || vec![vec![Shown::plain(TRICK), Shown::with("a\nb", Mood::Good)]];
+        let text = table(false, &["one", "two"], rows());
+        assert_eq!(text.lines().count(), 2, "{text:?}");
+        assert!(text.chars().all(|character| character == '\n' || plain::prints(character)), "{text:?}");
+        let coloured = table(true, &["one", "two"], rows());
+        assert_eq!(printable(&coloured, true), coloured, "our own colours stay");
+        assert!(!printable(&coloured, false).contains('\u{1b}'));
+        assert_eq!(coloured.lines().count(), 2);
+    }
+
+    #[test]
+    fn only_foreground_colours_are_codes() {
+        for code in ["[2J", "[8m", "[38;5;1;8m", "[38;5;m", "]0;title\u{7}", "[1A", "", "c", "[38;5;1234m"] {
+            let text = format!("a\u{1b}{code}b");
+            assert!(!printable(&text, true).contains('\u{1b}'), "{code}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_else_than_print_is_shown(text in any::<String>()) {
+            assert_eq!(printable(&text, false), plain::lines(&text));
+            let shown = printable(&text, true);
+            assert!(!shown.contains(|c: char| !matches!(c, '\n' | '\u{1b}') && !plain::prints(c)));
+        }
     }
 }

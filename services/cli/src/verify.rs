@@ -7,7 +7,7 @@ use crate::key_input::from_stdin;
 use crate::probe::{self, Answer, Required};
 use crate::screen::Screen;
 use clap::Args;
-use keywheel_runtime::exit;
+use keywheel_runtime::{exit, plain};
 use serde_json::json;
 use std::net::IpAddr;
 
@@ -50,7 +50,7 @@ impl Verify {
             .map_err(|_| Failure::unfinished("no edge has answered in time"))??;
         let mut document = answer.document.clone();
         document["edge"] = json!(answer.edge);
-        screen.show(&document, &words(&answer))?;
+        screen.show(&document, &plain::line(&words(&answer)))?;
         Ok(if answer.verdict.valid { exit::DONE } else { exit::REFUSED })
     }
 }

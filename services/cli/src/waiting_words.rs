@@ -3,6 +3,7 @@
 use crate::words::{list, roughly, second, when};
 use keywheel_domain::due::Waiting;
 use keywheel_domain::{At, Key, KeyState, Span, Version};
+use keywheel_runtime::plain;
 use keywheel_wire::text::moment;
 use keywheel_wire::usage::Usage;
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ fn still_used(version: Version, in_log: Option<At>, usage: Option<&Usage>, now: 
     let newest = of_version.max_by_key(|at| at.last_use);
     match (newest, in_log) {
         (Some(at), _) => {
-            format!("; last used {} ago at {}", roughly(now.since(at.last_use.0)), at.edge)
+            format!("; last used {} ago at {}", roughly(now.since(at.last_use.0)), plain::line(&at.edge))
         }
         (None, Some(last)) => format!("; last used {} ago", roughly(now.since(last))),
         (None, None) => String::new(),

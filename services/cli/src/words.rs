@@ -1,6 +1,7 @@
 //! Times, counts and lists in words.
 
 use keywheel_domain::{At, Span};
+use keywheel_runtime::plain;
 use keywheel_wire::text;
 
 /// A span as a person says it: its two largest units.
@@ -48,9 +49,10 @@ pub(crate) fn count(n: usize, thing: &str) -> String {
     format!("{n} {thing}{plural}")
 }
 
-/// `a, b and c`.
+/// `a, b and c`, none of which breaks the line.
 pub(crate) fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-    let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    let mut items: Vec<String> =
+        items.into_iter().map(|item| plain::line(&item.to_string()).into_owned()).collect();
     match (items.pop(), items.is_empty()) {
         (None, _) => String::new(),
         (Some(last), true) => last,

@@ -1,6 +1,6 @@
 //! Where a request comes from, and whether a key may be used from there.
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use std::net::{IpAddr, SocketAddr};
 
 /// Who is at the other end of a connection.
@@ -14,7 +14,17 @@ pub enum Peer {
 
 /// Reads `10.0.0.0/8` or a plain address.
 pub fn parse_range(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let range = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    Some(canonical(range))
+}
+
+/// The same range of IPv4 addresses where it was written in IPv6: addresses are compared in that form.
+fn canonical(range: IpNet) -> IpNet {
+    let mapped = match range {
+        IpNet::V4(_) => None,
+        IpNet::V6(range) => range.addr().to_ipv4_mapped().zip(range.prefix_len().checked_sub(96)),
+    };
+    mapped.and_then(|(address, length)| Ipv4Net::new(address, length).ok()).map_or(range, IpNet::V4)
 }
 
 /// Whether a key with these ranges may be used from `from`. No ranges: from anywhere. An address that
@@ -67,7 +77,9 @@ mod tests {
 
     #[test]
     fn ranges_decide_who_may() {
-        let cidrs = ["10.0.0.0/8", "192.168.1.7", "fd00::/8", "nonsense"].map(String::from);
+        let cidrs =
+            ["10.0.0.0/8", "192.168.1.7", "fd00::/8", "nonsense", "::ffff:9.9.9.9", "::ffff:8.8.0.0/112"];
+        let cidrs = cidrs.map(String::from);
         for (from, allowed) in [
             ("10.200.0.1", true),
             ("11.0.0.1", false),
@@ -76,6 +88,9 @@ mod tests {
             ("fd00::1", true),
             ("fe00::1", false),
             ("::ffff:10.0.0.1", true),
+            ("9.9.9.9", true),
+            ("8.8.4.4", true),
+            ("8.9.4.4", false),
         ] {
             assert_eq!(is_allowed(&cidrs, Some(ip(from))), allowed, "{from}");
         }

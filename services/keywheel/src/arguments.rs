@@ -3,8 +3,10 @@
 use crate::serve::Run;
 use clap::{Parser, Subcommand};
 use keywheel_cli::{GlobalOptions, Operator, Output};
-use keywheel_runtime::exit;
+use keywheel_runtime::{exit, plain};
 use keywheel_stack::{EdgeCommand, Up};
+use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -33,9 +35,33 @@ enum Command {
     Operator(Operator),
 }
 
+/// Does what the command line asks, or says what is wrong with it; gives the exit code.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    match Arguments::try_parse_from(&words) {
+        Ok(arguments) => arguments.run(),
+        Err(error) => {
+            let shown = match unprintable(&error, &words) {
+                None => error.print(),
+                Some(line) => writeln!(std::io::stderr(), "{line}"),
+            };
+            // Nobody is left to be told when standard error is closed.
+            drop(shown);
+            ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE))
+        }
+    }
+}
+
+/// The error on one line, where it may repeat a word that would move the terminal or begin a line.
+fn unprintable(error: &clap::Error, words: &[OsString]) -> Option<String> {
+    let is_plain = |word: &OsString| word.to_string_lossy().chars().all(plain::prints);
+    let text = || error.render().to_string();
+    (!words.iter().all(is_plain)).then(|| plain::line(text().trim_end()).into_owned())
+}
+
 impl Arguments {
     /// Does what was asked; gives the exit code.
-    pub fn run(self) -> ExitCode {
+    fn run(self) -> ExitCode {
         match self.command {
             Command::Run(run) => run.run(),
             Command::Up(up) => block_on(up.run(&for_stack(&self.options))),
@@ -74,5 +100,18 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_word_that_does_not_print_is_escaped() {
+        let told = |word: &str| {
+            let words = ["keywheel", "status", word].map(OsString::from).to_vec();
+            unprintable(&Arguments::try_parse_from(&words).unwrap_err(), &words)
+        };
+        assert_eq!(told("Not-a-name"), None);
+        for trick in ["x\n2026-01-01T00:00:00Z INFO y", "\u{1b}[2J", "\u{9b}1A", "\u{202e}x"] {
+            let line = told(trick).unwrap();
+            assert!(line.starts_with("error: ") && line.chars().all(plain::prints), "{line:?}");
+        }
     }
 }

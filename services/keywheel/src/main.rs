@@ -3,7 +3,6 @@
 mod arguments;
 mod serve;
 
-use clap::Parser;
 use std::alloc::System;
 use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
@@ -15,5 +14,5 @@ static MEMORY: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     keywheel_runtime::dumps::forbid(cfg!(debug_assertions));
-    arguments::Arguments::parse().run()
+    arguments::run(std::env::args_os())
 }

@@ -1,7 +1,7 @@
 //! Why a command of this crate did not do what it was asked, with the exit code that says so.
 
 use keywheel_bus::BusError;
-use keywheel_runtime::exit;
+use keywheel_runtime::{exit, plain};
 use std::fmt;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -99,13 +99,13 @@ pub fn report(error: &anyhow::Error, output: Output) -> u8 {
 /// A line for people, on standard error: results alone go to standard output.
 pub fn say(line: &str) {
     // Nobody is left to be told when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", plain::lines(line));
 }
 
 /// The result, on standard output.
 pub fn print(text: &str) {
     // A reader that went away has seen enough.
-    let _ = writeln!(std::io::stdout(), "{text}").and_then(|()| std::io::stdout().flush());
+    let _ = writeln!(std::io::stdout(), "{}", plain::lines(text)).and_then(|()| std::io::stdout().flush());
 }
 
 #[cfg(test)]

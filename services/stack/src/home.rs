@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use anyhow::{Context as _, Result};
+use keywheel_runtime::config::read_text;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -9,6 +10,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+/// Largest document of a home that is read.
+const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
 const PRIVATE_DIR: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
 const FOLDERS: [&str; 5] = ["credentials", "config", "data", "logs", "nats"];
@@ -202,7 +205,7 @@ pub fn write_json(path: &Path, document: &impl Serialize) -> Result<()> {
 /// # Errors
 /// When it cannot be read, or is not what was written.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let text = match fs::read_to_string(path) {
+    let text = match read_text(path, DOCUMENT_BYTES_MAX) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),

@@ -4,11 +4,14 @@ use crate::home::{Home, write_private};
 use crate::nats_conf::User;
 use crate::permissions::Role;
 use anyhow::{Context as _, Result};
+use keywheel_runtime::config::read_text;
 use keywheel_token::{Credential, Opener};
-use std::fs;
 use std::io;
 use std::path::Path;
 use zeroize::Zeroizing;
+
+/// Largest file that can hold a seed.
+const SEED_BYTES_MAX: usize = 4096;
 
 /// Makes the credential of `role` unless there is one, and says who it is.
 ///
@@ -43,7 +46,7 @@ pub fn ensure_recipient(home: &Home) -> Result<()> {
 }
 
 fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
-    match fs::read_to_string(path) {
+    match read_text(path, SEED_BYTES_MAX) {
         Ok(text) => Ok(Some(Zeroizing::new(text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
@@ -53,6 +56,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_second_start_keeps_who_everybody_is() {

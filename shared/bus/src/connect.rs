@@ -5,7 +5,9 @@ use async_nats::jetstream::{self, stream::Stream};
 use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, ServerError};
 use keywheel_wire::signature::Signer;
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -159,14 +161,23 @@ fn prove(signer: &Signer, nonce: &[u8]) -> Result<Auth, AuthError> {
     Ok(auth)
 }
 
-fn read_seed(path: &std::path::Path) -> Result<Zeroizing<String>, BusError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        BusError::Credentials(keywheel_wire::Malformed::new(
-            "credentials",
-            format!("cannot read {}: {error}", path.display()),
-        ))
-    })?;
-    Ok(Zeroizing::new(text))
+/// Largest file that can hold a seed.
+const SEED_BYTES_MAX: u64 = 4096;
+
+fn read_seed(path: &Path) -> Result<Zeroizing<String>, BusError> {
+    let bad = |detail: String| {
+        let detail = format!("{}: {detail}", path.display());
+        BusError::Credentials(keywheel_wire::Malformed::new("credentials", detail))
+    };
+    // With room for all of it, so that no copy is left behind where the text had to grow.
+    let room = usize::try_from(SEED_BYTES_MAX).unwrap_or_default() + 1;
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    let read = File::open(path).and_then(|file| file.take(SEED_BYTES_MAX + 1).read_to_string(&mut text));
+    let length = read.map_err(|error| bad(format!("cannot be read: {error}")))?;
+    if length as u64 > SEED_BYTES_MAX {
+        return Err(bad(format!("has more than {SEED_BYTES_MAX} bytes; expected an nkey seed (SU…)")));
+    }
+    Ok(text)
 }
 
 fn notice(event: &Event, denied: &watch::Sender<Option<String>>, connections: &AtomicU64) {
@@ -191,4 +202,19 @@ fn notice(event: &Event, denied: &watch::Sender<Option<String>>, connections: &A
 
 fn is_denial(detail: &str) -> bool {
     detail.to_ascii_lowercase().contains("permissions violation")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_file_has_a_bound() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (bytes, reads) in [(SEED_BYTES_MAX, true), (SEED_BYTES_MAX + 1, false)] {
+            std::fs::write(file.path(), "x".repeat(usize::try_from(bytes).unwrap())).unwrap();
+            assert_eq!(read_seed(file.path()).is_ok(), reads, "{bytes}");
+        }
+        assert!(read_seed(Path::new("nowhere.nk")).unwrap_err().to_string().contains("nowhere.nk"));
+    }
 }

@@ -4,9 +4,15 @@ use crate::batch::BATCH_MAX;
 use crate::error::Trying;
 use crate::{Bus, BusError};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use keywheel_domain::EdgeId;
+use keywheel_wire::delivery::SEALED_BYTES_MAX;
+use keywheel_wire::event::EVENT_BYTES_MAX;
+use keywheel_wire::notice::NOTICE_BYTES_MAX;
+use keywheel_wire::outcome::OUTCOME_BYTES_MAX;
+use keywheel_wire::pulse::PULSE_BYTES_MAX;
 use keywheel_wire::subject::{self, Service, Verb};
+use keywheel_wire::usage::REPORT_BYTES_MAX;
 use std::time::Duration;
 
 /// Consumers that one stream may have; the server's own default of 1,000 is below a large fleet.
@@ -14,6 +20,10 @@ const CONSUMERS_MAX: i32 = 100_000;
 /// Messages that the replicas of one service may have in hand together: room for several that each take a
 /// whole batch.
 const UNACKNOWLEDGED_MAX: i64 = 16 * BATCH_MAX as i64;
+/// What headers may add to a payload's own bound.
+const HEADER_BYTES: usize = 4096;
+/// Messages that may wait in a queue; whoever sends one more is refused, and tries again.
+const QUEUED_MAX: i64 = 1_000_000;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Every stream as PROTOCOL section 2 has it.
@@ -28,8 +38,11 @@ pub fn streams(replicas: usize) -> Vec<Config> {
         ..Config::default()
     };
     let all = |subject: &str| vec![subject.to_owned()];
+    // Nothing is stored that its readers would not read.
+    let bytes = |payload_max: usize| i32::try_from(payload_max + HEADER_BYTES).unwrap_or(i32::MAX);
     vec![
         Config {
+            max_message_size: bytes(EVENT_BYTES_MAX),
             deny_delete: true,
             deny_purge: true,
             allow_atomic_publish: true,
@@ -38,23 +51,35 @@ pub fn streams(replicas: usize) -> Vec<Config> {
         },
         Config {
             retention: RetentionPolicy::WorkQueue,
+            // More than a command has, so that one that is too large is answered and not only refused.
             max_message_size: 128 * 1024,
             allow_atomic_publish: true,
+            max_messages: QUEUED_MAX,
+            discard: DiscardPolicy::New,
             ..file(subject::COMMANDS, Verb::ALL.iter().map(|verb| verb.filter()).collect())
         },
         Config {
+            max_message_size: bytes(OUTCOME_BYTES_MAX),
             max_age: DAY,
             max_messages_per_subject: 1,
             allow_atomic_publish: true,
             ..file(subject::RESULTS, all(subject::RESULTS_ALL))
         },
-        Config { retention: RetentionPolicy::WorkQueue, ..file(subject::USAGE, all(subject::USAGE_ALL)) },
         Config {
+            max_message_size: bytes(REPORT_BYTES_MAX),
+            retention: RetentionPolicy::WorkQueue,
+            max_messages: QUEUED_MAX,
+            discard: DiscardPolicy::New,
+            ..file(subject::USAGE, all(subject::USAGE_ALL))
+        },
+        Config {
+            max_message_size: bytes(SEALED_BYTES_MAX),
             max_messages_per_subject: 1,
             allow_atomic_publish: true,
             ..file(subject::STAGE, all(subject::STAGE_ALL))
         },
         Config {
+            max_message_size: bytes(SEALED_BYTES_MAX),
             max_messages_per_subject: 1,
             allow_message_ttl: true,
             ..file(subject::DELIVERY, all(subject::DELIVERY_ALL))
@@ -62,8 +87,16 @@ pub fn streams(replicas: usize) -> Vec<Config> {
         // Synced like the rest: an edge's last contact is read from here, so that a pulse which was
         // acknowledged and then lost would let its horizon end too early; and a lone server forgets a
         // memory stream altogether when it restarts, after which no edge could renew its lease.
-        Config { max_messages_per_subject: 1, ..file(subject::PULSE, all(subject::PULSE_ALL)) },
-        Config { deny_delete: true, ..file(subject::NOTICES, all(subject::NOTICES_ALL)) },
+        Config {
+            max_message_size: bytes(PULSE_BYTES_MAX),
+            max_messages_per_subject: 1,
+            ..file(subject::PULSE, all(subject::PULSE_ALL))
+        },
+        Config {
+            max_message_size: bytes(NOTICE_BYTES_MAX),
+            deny_delete: true,
+            ..file(subject::NOTICES, all(subject::NOTICES_ALL))
+        },
     ]
 }
 
@@ -182,6 +215,8 @@ fn compare(wanted: &Config, found: &Config) -> Vec<String> {
     check("max_msgs_per_subject", last(wanted), last(found));
     let limits = |config: &Config| format!("{}/{}", config.max_messages.max(0), config.max_bytes.max(0));
     check("max_msgs/max_bytes", limits(wanted), limits(found));
+    check("max_msg_size", wanted.max_message_size.to_string(), found.max_message_size.to_string());
+    check("discard", format!("{:?}", wanted.discard), format!("{:?}", found.discard));
     let markers = |config: &Config| config.subject_delete_marker_ttl.is_some().to_string();
     check("subject_delete_marker_ttl", markers(wanted), markers(found));
     if found.max_consumers <= 0 {

@@ -1,6 +1,6 @@
 //! What is addressed: tenants, clients, edges, and the three kinds of address that a fact can have.
 
-use crate::rejection::InvalidText;
+use crate::rejection::{InvalidText, redacted};
 use std::fmt;
 
 /// Longest actor, reason or free text that is accepted, in bytes.
@@ -64,7 +64,7 @@ impl Actor {
     /// Reads an actor.
     ///
     /// # Errors
-    /// When it is empty, too long or has control characters.
+    /// When it is empty, too long or has characters that control or turn around a line.
     pub fn parse(text: &str) -> Result<Self, InvalidText> {
         free_text("actor", text).map(Self)
     }
@@ -80,15 +80,58 @@ impl Actor {
     }
 }
 
-/// Checks text that people wrote: not empty, at most [`FREE_TEXT_BYTES_MAX`] bytes, no control characters.
+/// Checks text that people wrote: not empty, at most [`FREE_TEXT_BYTES_MAX`] bytes, nothing that controls
+/// a line or turns its direction around.
 ///
 /// # Errors
 /// Names `field` and says what is wrong.
 pub fn free_text(field: &'static str, text: &str) -> Result<String, InvalidText> {
-    if text.is_empty() || text.len() > FREE_TEXT_BYTES_MAX || text.chars().any(char::is_control) {
-        return Err(InvalidText::new(field, text, "use 1 to 256 bytes without control characters"));
+    if text.is_empty() || text.len() > FREE_TEXT_BYTES_MAX || text.chars().any(rules_the_line) {
+        let rule = "use 1 to 256 bytes without control characters, of lines and of direction";
+        return Err(InvalidText::new(field, text, rule));
     }
     Ok(text.to_owned())
+}
+
+/// Whether a character decides where a line ends or in which direction it is read. Joiners and marks,
+/// without which some scripts cannot be written, are not among these.
+fn rules_the_line(character: char) -> bool {
+    let is_direction = matches!(
+        character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    character.is_control() || is_direction || matches!(character, '\u{2028}' | '\u{2029}')
+}
+
+/// Text from outside as an error repeats it: in backquotes and [`redacted`], what does not print escaped, long
+/// text cut.
+pub fn shown(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 40;
+    let mut shown = String::from("`");
+    for (at, character) in redacted(text).chars().enumerate() {
+        match (at < CHARACTERS_MAX, prints(character)) {
+            (false, _) => {
+                shown.push('…');
+                break;
+            }
+            (true, true) => shown.push(character),
+            (true, false) => shown.extend(character.escape_debug()),
+        }
+    }
+    shown.push('`');
+    shown
+}
+
+/// Whether a character prints as itself on a line: it neither controls nor hides, and separates no lines.
+pub fn prints(character: char) -> bool {
+    if character.is_ascii() {
+        return !character.is_ascii_control();
+    }
+    // The standard library knows what prints. It escapes combining marks too, but only at the beginning.
+    let mut text = [b'x'; 5];
+    let length = 1 + character.encode_utf8(&mut text[1..]).len();
+    let text = std::str::from_utf8(&text[..length]).unwrap_or_default();
+    text.escape_debug().nth(1) == Some(character)
 }
 
 /// A client's key versions: the aggregate, one subject in the log.

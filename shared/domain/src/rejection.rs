@@ -39,7 +39,7 @@ pub fn redacted(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     // Where a run begins or ends there is an ASCII byte on one side, so the text can be cut there.
     for part in text.as_bytes().chunk_by(|one, next| is_run(one) == is_run(next)) {
-        if part.len() > RUN_BYTES_MAX && part.iter().all(|byte| is_run(byte)) {
+        if part.len() > RUN_BYTES_MAX && part.iter().all(is_run) {
             shown.push_str(&format!("({} bytes)", part.len()));
         } else {
             shown.push_str(&String::from_utf8_lossy(part));

@@ -1,5 +1,6 @@
 //! Instants and spans, in whole milliseconds. The clock is always somebody else's.
 
+use crate::name::shown;
 use std::fmt;
 
 /// A moment: milliseconds since 1970-01-01T00:00:00Z.
@@ -53,9 +54,9 @@ impl Span {
         let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
         match (number.parse::<u64>(), factor) {
             (Ok(n), Some(factor)) => {
-                n.checked_mul(factor).map(Span).ok_or_else(|| format!("`{text}` is too long a time"))
+                n.checked_mul(factor).map(Span).ok_or_else(|| format!("{} is too long a time", shown(text)))
             }
-            (_, _) => Err(format!("`{text}` is no duration; write 250ms, 30s, 15m, 24h, 7d or 2w")),
+            (_, _) => Err(format!("{} is no duration; write 250ms, 30s, 15m, 24h, 7d or 2w", shown(text))),
         }
     }
 }

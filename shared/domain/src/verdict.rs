@@ -1,7 +1,7 @@
 //! What an edge answers when it is shown a key. Pure: the edge looks the key up and passes its
 //! freshness and its clock in.
 
-use crate::key::{KeySpec, KeyState};
+use crate::key::{KeySpec, KeyState, SPEC_ENTRIES_MAX};
 use crate::policy::Class;
 use crate::time::{At, Span};
 
@@ -153,10 +153,12 @@ fn may_serve(class: Class, stale_max: Span, freshness: Freshness) -> bool {
 }
 
 fn permitted(spec: &KeySpec, needs: &Needs<'_>) -> Verdict {
+    // More than any key has; comparing them all would cost whoever is asked, not who asks.
+    let too_many = needs.scopes.len() > SPEC_ENTRIES_MAX;
     let has = |scope: &&str| spec.scopes.iter().any(|own| own == scope);
     if !needs.address_allowed {
         Verdict::Refused(Refusal::ForbiddenAddress)
-    } else if !needs.scopes.iter().all(has) {
+    } else if too_many || !needs.scopes.iter().all(has) {
         Verdict::Refused(Refusal::InsufficientScope)
     } else {
         Verdict::Valid

@@ -8,8 +8,18 @@ mod overlay;
 use crate::error::{ConfigError, Place};
 use overlay::Overlay;
 use serde::de::DeserializeOwned;
+use std::io::Read as _;
 use std::path::Path;
 use toml::Table;
+
+/// Largest configuration file that is read, in bytes.
+pub const FILE_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest value that a variable may set, in bytes.
+pub const VALUE_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest part of an error that is told, in bytes: it may repeat what was written.
+const TOLD_BYTES_MAX: usize = 640;
 
 /// Reads `file`, if there is one, and overlays what `env` has of [`environment`].
 ///
@@ -23,6 +33,26 @@ pub fn load<T: DeserializeOwned>(
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
     let written = file.map(read_file).transpose()?.unwrap_or_default();
+    assemble(file, written, env)
+}
+
+/// The same with the text of `file` already read.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse<T: DeserializeOwned>(
+    file: &Path,
+    text: &str,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
+    assemble(Some(file), table(file, text)?, env)
+}
+
+fn assemble<T: DeserializeOwned>(
+    file: Option<&Path>,
+    written: Table,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, ConfigError> {
     let mut overlay = Overlay::read(env)?;
     let mut tree = written.clone();
     overlay.apply(&mut tree)?;
@@ -56,16 +86,50 @@ pub fn variable(name: &str) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }
 
+/// A small text file, such as a configuration or a credential; an error where it is larger than `bytes_max`.
+///
+/// # Errors
+/// What the operating system says, or that it is too large or no text.
+pub fn read_text(file: &Path, bytes_max: usize) -> std::io::Result<String> {
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+    let file = std::fs::File::open(file)?;
+    // With room for all of it, so that a secret leaves no copies behind where the text had to grow.
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(bytes_max).min(bytes_max);
+    let mut text = String::with_capacity(length + 1);
+    file.take(limit.saturating_add(1)).read_to_string(&mut text)?;
+    if text.len() > bytes_max { Err(std::io::Error::other(too_large(bytes_max))) } else { Ok(text) }
+}
+
+fn too_large(bytes_max: usize) -> String {
+    format!("it has more than {bytes_max} bytes")
+}
+
 fn read_file(file: &Path) -> Result<Table, ConfigError> {
-    let text = std::fs::read_to_string(file)
+    let text = read_text(file, FILE_BYTES_MAX)
         .map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
+    table(file, &text)
+}
+
+fn table(file: &Path, text: &str) -> Result<Table, ConfigError> {
+    let syntax = |detail: &str| ConfigError::Syntax { file: file.to_owned(), detail: told(detail) };
+    if text.len() > FILE_BYTES_MAX {
+        return Err(syntax(&too_large(FILE_BYTES_MAX)));
+    }
     text.parse().map_err(|error: toml::de::Error| {
         // The error's own text quotes the line, and somebody may have put a secret there.
-        let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(&text);
+        let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
         let (line, column) = (before.split('\n').count(), before.rsplit('\n').next().map_or(0, str::len) + 1);
-        let detail = format!("line {line}, column {column}: {}", error.message());
-        ConfigError::Syntax { file: file.to_owned(), detail }
+        syntax(&format!("line {line}, column {column}: {}", error.message()))
     })
+}
+
+/// Text that may repeat what was written, cut where it is long.
+fn told(text: &str) -> String {
+    if text.len() <= TOLD_BYTES_MAX {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(TOLD_BYTES_MAX);
+    format!("{}…", &text[..end])
 }
 
 /// What serde says quotes the value. Of one that is long enough for a key or a seed, only the size is told.
@@ -102,7 +166,7 @@ impl Fault {
             Some(name) => format!("{path}.{name}"),
             None => path.to_owned(),
         };
-        Self { field, detail: detail.to_owned() }
+        Self { field: told(&field), detail: told(detail) }
     }
 
     fn is_missing(&self) -> bool {

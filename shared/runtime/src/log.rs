@@ -1,13 +1,20 @@
 //! Logs: text for people or JSON for machines, always on standard error, since standard output is for results.
 
+mod fields;
+mod json;
+
 use crate::config;
+use fields::Fields;
+use json::Printing;
 use serde::Deserialize;
 use std::io::IsTerminal;
-use tracing::{Level, Metadata};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::Layer as _;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 const RULE: &str = "use off, error, warn, info, debug or trace, or a list of TARGET=LEVEL";
@@ -80,12 +87,7 @@ pub struct LogConfig {
 /// Starts logging to standard error. The first call in a process counts; later ones change nothing.
 pub fn init(config: &LogConfig) {
     let filter = EnvFilter::builder().parse_lossy(&config.level.0);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = match config.format {
-        Format::Text => lines.with_ansi(may_colour()).boxed(),
-        Format::Json => lines.json().flatten_event(true).boxed(),
-    };
-    let lines = lines.with_filter(filter_fn(may_be_told));
+    let lines = lines(config.format, may_colour(), std::io::stderr).with_filter(filter_fn(may_be_told));
     // An error says that somebody was first, which is what the promise above is about.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }
@@ -95,32 +97,22 @@ fn may_be_told(line: &Metadata<'_>) -> bool {
     *line.level() < Level::TRACE || line.target().starts_with("keywheel")
 }
 
+/// Writes each event to `writer` as one line, whatever is in it: the only way from an event to a line.
+pub fn lines<S, W>(format: Format, colours: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer();
+    match format {
+        Format::Text => layer.with_ansi(colours).with_writer(writer).fmt_fields(Fields).boxed(),
+        Format::Json => layer.with_writer(Printing(writer)).json().flatten_event(true).boxed(),
+    }
+}
+
 fn may_colour() -> bool {
     std::io::stderr().is_terminal() && config::variable("NO_COLOR").is_none()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn levels_and_targets_are_filters() {
-        for good in ["info", "OFF", "warn,keywheel=debug", "keywheel_bus::lease=trace", "info,hyper=off"] {
-            assert_eq!(Filter::parse(good), Ok(Filter(good.to_owned())));
-        }
-    }
-
-    #[test]
-    fn a_mistyped_level_is_refused() {
-        for (bad, part) in [("inof", "inof"), ("", ""), ("info,", ""), ("info,hyper=wran", "hyper=wran")] {
-            assert_eq!(Filter::parse(bad), Err(format!("{part:?} is no level; {RULE}")));
-        }
-        assert!(Filter::parse("a=b=info").is_err());
-    }
-
-    #[test]
-    fn starting_twice_does_no_harm() {
-        init(&LogConfig::default());
-        init(&LogConfig { format: Format::Json, level: Filter::default() });
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::exit;
+use crate::plain;
 use crate::shutdown::Shutdown;
 use std::error::Error;
 use std::io::Write as _;
@@ -49,7 +50,17 @@ where
 /// Says on standard error why a program cannot start, for the time before there are logs. Returns 64.
 pub fn misconfigured(error: &ConfigError) -> ExitCode {
     // Nobody is left to be told when standard error is closed.
-    let _ = writeln!(std::io::stderr(), "configuration: {}", exit::chain(error));
+    let told = exit::chain(error);
+    // Bad syntax is pointed at, on lines of its own.
+    let told = match error {
+        ConfigError::Syntax { .. } => plain::lines(&told),
+        ConfigError::Unreadable { .. }
+        | ConfigError::Missing { .. }
+        | ConfigError::Unknown { .. }
+        | ConfigError::Invalid { .. }
+        | ConfigError::Name { .. } => plain::line(&told),
+    };
+    let _ = writeln!(std::io::stderr(), "configuration: {told}");
     ExitCode::from(exit::CONFIG)
 }
 

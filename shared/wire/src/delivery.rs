@@ -5,6 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+/// Largest sealed secret that is read, in bytes.
+pub const SEALED_BYTES_MAX: usize = 4096;
+
 /// A secret sealed to its recipient: nobody on the way can open it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
@@ -38,5 +41,8 @@ impl Sealed {
 /// # Errors
 /// When it is none.
 pub fn read(payload: &[u8]) -> Result<Sealed, Malformed> {
+    if payload.len() > SEALED_BYTES_MAX {
+        return Err(Malformed::new("", format!("a sealed secret has at most {SEALED_BYTES_MAX} bytes")));
+    }
     serde_json::from_slice(payload).map_err(|error| Malformed::new("", format!("no sealed secret: {error}")))
 }

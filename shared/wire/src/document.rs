@@ -1,6 +1,7 @@
 //! Reading JSON documents from outside: an object, to the payload's end, and no field of it twice.
 
 use crate::Malformed;
+use crate::malformed::FIELD_BYTES_MAX;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{
     Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
@@ -69,6 +70,10 @@ struct Once<'a> {
 
 impl Once<'_> {
     fn at(&self, name: &str) -> Self {
+        // A name can be as long as the document; repeated for each field within, it would cost its square.
+        if self.path.len() + name.len() > FIELD_BYTES_MAX {
+            return Once { path: "…".to_owned(), twice: self.twice };
+        }
         let dot = if self.path.is_empty() { "" } else { "." };
         Once { path: format!("{}{dot}{name}", self.path), twice: self.twice }
     }

@@ -1,7 +1,14 @@
 //! The one error of this crate: input from outside that does not say what it should.
 
+use keywheel_domain::name::prints;
 use keywheel_domain::rejection::{InvalidText, redacted};
 use std::fmt;
+
+/// Longest path of a field that is told, in bytes: names in it may come from outside.
+pub const FIELD_BYTES_MAX: usize = 160;
+
+/// Longest detail that is told, in bytes.
+pub const DETAIL_BYTES_MAX: usize = 640;
 
 /// Unreadable or invalid input, with the field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,16 +20,17 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    /// Of `field`, in words. What could be a secret in the wrong place is left out of both: an error
-    /// is logged, answered and kept.
+    /// Of `field`, in words. What could be a secret in the wrong place is left out of both, what does not
+    /// print is escaped and what is long is cut: an error is logged, answered and kept.
     pub fn new(field: impl AsRef<str>, detail: impl fmt::Display) -> Self {
-        Self { field: redacted(field.as_ref()), detail: redacted(&detail.to_string()) }
+        let field = told(&redacted(field.as_ref()), FIELD_BYTES_MAX);
+        Self { field, detail: told(&redacted(&detail.to_string()), DETAIL_BYTES_MAX) }
     }
 
     /// The same with `outer` before the field's path.
     #[must_use]
     pub fn within(self, outer: &str) -> Self {
-        Self { field: format!("{outer}.{}", self.field), ..self }
+        Self::new(format!("{outer}.{}", self.field), self.detail)
     }
 
     /// Whether the detail alone says which field is meant: `id` is not named by "invalid".
@@ -44,6 +52,26 @@ impl Malformed {
         };
         Self::new(field, inner)
     }
+}
+
+/// On one line, of at most so many bytes.
+fn told(text: &str, bytes_max: usize) -> String {
+    const CUT: char = '…';
+    let mut told = String::new();
+    for character in text.chars() {
+        let length = told.len();
+        if prints(character) {
+            told.push(character);
+        } else {
+            told.extend(character.escape_debug());
+        }
+        if told.len() > bytes_max - CUT.len_utf8() {
+            told.truncate(length);
+            told.push(CUT);
+            break;
+        }
+    }
+    told
 }
 
 impl fmt::Display for Malformed {

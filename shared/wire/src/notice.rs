@@ -4,6 +4,9 @@ use crate::Malformed;
 use crate::text::{Id, Moment};
 use serde::{Deserialize, Serialize};
 
+/// Largest notice that is read, in bytes: a receipt names every edge.
+pub const NOTICE_BYTES_MAX: usize = 900 * 1024;
+
 /// Something worth knowing that is no fact of the log itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -79,5 +82,8 @@ pub struct Alarm {
 /// # Errors
 /// When it is none.
 pub fn read(payload: &[u8]) -> Result<Notice, Malformed> {
+    if payload.len() > NOTICE_BYTES_MAX {
+        return Err(Malformed::new("", format!("a notice has at most {NOTICE_BYTES_MAX} bytes")));
+    }
     serde_json::from_slice(payload).map_err(|error| Malformed::new("", format!("no notice: {error}")))
 }

@@ -6,6 +6,9 @@ use crate::text::Id;
 use keywheel_domain::state::Done;
 use serde::{Deserialize, Serialize};
 
+/// Largest outcome or intent that is read, in bytes.
+pub const OUTCOME_BYTES_MAX: usize = 16 * 1024;
+
 /// The last message of a command's result subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -120,5 +123,8 @@ impl Outcome {
 /// # Errors
 /// When it is neither an outcome nor an intent.
 pub fn read(payload: &[u8]) -> std::result::Result<Result, Malformed> {
+    if payload.len() > OUTCOME_BYTES_MAX {
+        return Err(Malformed::new("", format!("an outcome has at most {OUTCOME_BYTES_MAX} bytes")));
+    }
     serde_json::from_slice(payload).map_err(|error| Malformed::new("", format!("no outcome: {error}")))
 }

@@ -2,6 +2,7 @@
 
 use crate::Malformed;
 use chrono::{DateTime, SecondsFormat, Utc};
+use keywheel_domain::name::shown;
 use keywheel_domain::{At, Digest, Span};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use std::fmt::Write;
@@ -39,8 +40,11 @@ pub fn moment(at: At) -> String {
 /// Says what was expected.
 pub fn parse_moment(text: &str) -> Result<At, String> {
     let time = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| format!("`{text}` is no time; write it as 2026-01-31T12:00:00Z"))?;
-    u64::try_from(time.timestamp_millis()).map(At).map_err(|_| format!("`{text}` lies before 1970"))
+        .map_err(|_| format!("{} is no time; write it as 2026-01-31T12:00:00Z", shown(text)))?;
+    let at = u64::try_from(time.timestamp_millis()).map(At);
+    let at = at.map_err(|_| format!("{} lies before 1970", shown(text)))?;
+    // An offset can lead past the last year that can be written.
+    if at > LAST_MOMENT { Err(format!("{} lies after 9999", shown(text))) } else { Ok(at) }
 }
 
 /// Writes bytes as lower-case hexadecimal digits.

@@ -75,6 +75,9 @@ pub fn read(edge: &EdgeId, payload: &[u8]) -> Result<Report, Malformed> {
     if report.edge != edge.as_str() {
         return Err(Malformed::new("edge", format!("speaks for `{}`, came from `{edge}`", report.edge)));
     }
+    if report.uses.len() > REPORT_USES_MAX {
+        return Err(Malformed::new("uses", format!("a report names at most {REPORT_USES_MAX} versions")));
+    }
     Ok(report)
 }
 

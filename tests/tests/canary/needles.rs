@@ -80,8 +80,8 @@ fn a_secret_is_found_in_every_form() {
     let key = keys[1].expose();
     let mut shapes = vec![
         format!("log line about {key} and more").into_bytes(),
-        key[..40].as_bytes().to_vec(),
-        key[45..].as_bytes().to_vec(),
+        key.as_bytes()[..40].to_vec(),
+        key.as_bytes()[45..].to_vec(),
         hex(key.as_bytes(), |byte| format!("{byte:02x}")),
         hex(key.as_bytes(), |byte| format!("{byte:02X}")),
     ];

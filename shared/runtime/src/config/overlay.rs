@@ -20,7 +20,14 @@ impl Variable {
         let path: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
         let is_capital = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
         if path.iter().any(String::is_empty) || !rest.bytes().all(is_capital) {
-            return Err(ConfigError::Name { variable: name });
+            return Err(ConfigError::Name { variable: super::told(&name) });
+        }
+        if text.len() > super::VALUE_BYTES_MAX {
+            return Err(ConfigError::Invalid {
+                field: super::told(&path.join(".")),
+                detail: super::too_large(super::VALUE_BYTES_MAX),
+                place: Place::Variable(super::told(&name)),
+            });
         }
         Ok(Self { name, path, text, is_retyped: false })
     }
