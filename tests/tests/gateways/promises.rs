@@ -49,6 +49,9 @@ pub async fn identity(site: &Site) {
         ] {
             assert_eq!(arrived.all(name), [value], "{name} {arrived:?}");
         }
+        // Nothing more: this key has no known end, and the edge is fresh.
+        let ours = arrived.headers.iter().filter(|(name, _)| name.starts_with("x-keywheel-"));
+        assert_eq!(ours.count(), 6, "{arrived:?}");
         assert!(!format!("{arrived:?}").contains(&site.keys.good[18..]), "{arrived:?}");
         assert_eq!(
             arrived.all("authorization"),
@@ -56,6 +59,9 @@ pub async fn identity(site: &Site) {
             "{arrived:?}"
         );
     }
+    let ending = site.get("/", &site.keys.ending).await.arrived();
+    assert_eq!(ending.all("x-keywheel-key-state"), ["retiring"]);
+    assert!(matches!(ending.all("x-keywheel-retires-at")[..], [end] if end.starts_with("20")), "{ending:?}");
     if site.kind == Kind::Envoy {
         let kid = format!("tenant=acme client=web kid={}", &site.keys.good[8..18]);
         let printed = || site.gateway.printed().contains(&kid);
@@ -183,7 +189,9 @@ pub async fn addresses(site: &Site) {
         send(request).await
     };
     assert_eq!(ask(2, "").await.arrived().all("x-keywheel-client"), ["bound"]);
-    ask(2, "127.0.0.9").await.arrived();
+    let arrived = ask(2, "127.0.0.9").await.arrived();
+    let forwarded = arrived.all("x-forwarded-for").join(",");
+    assert_eq!(forwarded.rsplit(',').next().map(str::trim), Some("127.0.0.2"), "{arrived:?}");
     assert_refused(site, &ask(3, "").await, 403, "forbidden_address", "");
     assert_refused(site, &ask(3, "127.0.0.2").await, 403, "forbidden_address", "");
 }

@@ -24,6 +24,8 @@ pub struct Keys {
     pub plain: String,
     /// May be used from 127.0.0.2 alone.
     pub bound: String,
+    /// Retiring, at a time that is known.
+    pub ending: String,
     pub retired: String,
     pub revoked: String,
 }
@@ -144,9 +146,15 @@ async fn make_keys(stack: &Stack) -> Keys {
         good: issue("web", json!({ "scopes": ["orders:read", "orders:write"] })).await,
         plain: issue("plain", json!({})).await,
         bound: issue("bound", json!({ "cidrs": ["127.0.0.2/32"] })).await,
+        ending: issue("ending", json!({})).await,
         retired: issue("old", json!({})).await,
         revoked: issue("leaked", json!({})).await,
     };
+    let ending = KeyringId::parse("acme/ending").unwrap();
+    let policy = json!({ "on_overlap_max": "retire" });
+    operator.policy(&Address::Keyring(ending.clone()), policy).await.unwrap();
+    let successor = operator.rotate(&ending).await.unwrap();
+    operator.delivered(&ending, successor).await.unwrap();
     issue("old", json!({})).await;
     change("old", Verb::Retire, json!({ "version": 1 })).await;
     change("leaked", Verb::Revoke, json!({ "version": 1, "reason": "test" })).await;
