@@ -72,7 +72,7 @@ impl Gateway {
         folder: &Path,
         neighbours: &Neighbours,
     ) -> anyhow::Result<Gateway> {
-        let address = free_port()?;
+        let address = free_port(kind)?;
         let folder = folder.join(kind.name());
         std::fs::create_dir_all(&folder)?;
         let mut command = Command::new(program);
@@ -229,9 +229,11 @@ fn envoy(
     Ok(())
 }
 
-fn free_port() -> anyhow::Result<SocketAddr> {
+/// Gateways that start at the same time, in one process or several, look in different places.
+fn free_port(kind: Kind) -> anyhow::Result<SocketAddr> {
     let size = u32::from(PORTS.end - PORTS.start);
-    let offset = u16::try_from(std::process::id().wrapping_mul(7) % size)?;
+    let offset = std::process::id().wrapping_mul(7).wrapping_add(kind as u32 * 1009);
+    let offset = u16::try_from(offset % size)?;
     let ports = (PORTS.start + offset..PORTS.end).chain(PORTS);
     let mut free = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     free.find(|address| TcpListener::bind(address).is_ok()).context("a free port")
