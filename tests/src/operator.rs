@@ -32,6 +32,7 @@ impl Operator {
         let bus = Bus::connect(&BusOptions {
             url: context.nats_url.clone(),
             credentials: context.credentials.clone(),
+            tls: context.tls.clone(),
             inbox_prefix: context.inbox_prefix.clone(),
             name: "rig".to_owned(),
             wait: false,

@@ -1,6 +1,7 @@
 //! `keywheel up` in a folder of its own: started, its processes found by name, stopped.
 
 use anyhow::{Context as _, bail};
+use keywheel_bus::TlsConfig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
@@ -78,6 +79,9 @@ pub struct Context {
     pub nats_url: String,
     /// File with the operator's seed.
     pub credentials: PathBuf,
+    /// Its certificates, if the bus speaks TLS.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
     /// Where its replies come.
     pub inbox_prefix: String,
     /// The edges.
@@ -248,6 +252,7 @@ impl Context {
         Self {
             nats_url: String::new(),
             credentials: PathBuf::new(),
+            tls: None,
             inbox_prefix: String::new(),
             edges: Vec::new(),
         }

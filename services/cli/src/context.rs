@@ -2,7 +2,7 @@
 
 use crate::arguments::GlobalOptions;
 use crate::failure::Failure;
-use keywheel_bus::BusOptions;
+use keywheel_bus::{BusOptions, TlsConfig};
 use keywheel_runtime::config::{read_text, variable};
 use keywheel_token::Opener;
 use serde::Deserialize;
@@ -20,6 +20,8 @@ const SEED_BYTES_MAX: usize = 4096;
 pub(crate) struct Context {
     nats_url: String,
     credentials: PathBuf,
+    #[serde(default)]
+    tls: Option<TlsConfig>,
     inbox_prefix: String,
     /// The edges' addresses.
     #[serde(default)]
@@ -62,6 +64,7 @@ impl Context {
         BusOptions {
             url: self.nats_url.clone(),
             credentials: self.locate(&self.credentials),
+            tls: self.tls.as_ref().map(|tls| self.locate_all(tls)),
             inbox_prefix: self.inbox_prefix.clone(),
             name: "keywheel operator".to_owned(),
             wait: false,
@@ -74,6 +77,15 @@ impl Context {
             (Some(file), _) => self.locate(file),
             (None, Some(home)) => self.locate(home).join(RECIPIENT_FILE),
             (None, None) => self.folder.join(RECIPIENT_FILE),
+        }
+    }
+
+    fn locate_all(&self, tls: &TlsConfig) -> TlsConfig {
+        let locate = |path: &PathBuf| self.locate(path);
+        TlsConfig {
+            ca: locate(&tls.ca),
+            cert: tls.cert.as_ref().map(locate),
+            key: tls.key.as_ref().map(locate),
         }
     }
 

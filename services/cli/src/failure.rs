@@ -73,6 +73,7 @@ impl From<BusError> for Failure {
                 Failure::unreachable(format!("{error}; is it running? `keywheel up` starts one"))
             }
             BusError::Credentials(_) => Failure::config("credentials", error),
+            BusError::Tls(_) => Failure::config("tls", error),
             BusError::Denied(_) => Failure::config("denied", error),
             BusError::Failed { .. } | BusError::Stopped => Failure::unreachable(error),
             BusError::Contended(_) | BusError::Frozen(_) | BusError::Table(_) | BusError::Malformed(_) => {

@@ -81,6 +81,7 @@ fn trouble(error: &BusError) -> Trouble {
         BusError::Table(_)
         | BusError::Unreachable { .. }
         | BusError::Credentials(_)
+        | BusError::Tls(_)
         | BusError::Denied(_)
         | BusError::Failed { .. }
         | BusError::Contended(_)

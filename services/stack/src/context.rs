@@ -4,6 +4,7 @@ use crate::home::{self, Home, read_json, write_json};
 use crate::permissions::Role;
 use crate::settings::{Edge, Fleet, Settings};
 use anyhow::Result;
+use keywheel_bus::TlsConfig;
 use keywheel_bus::connect::inbox_prefix;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ pub struct Context {
     pub nats_url: String,
     /// File with the operator's nkey seed.
     pub credentials: PathBuf,
+    /// The operator's certificates, where the bus speaks TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
     /// Under which the operator's replies come.
     pub inbox_prefix: String,
     /// Where keys are verified.
@@ -56,6 +60,7 @@ impl Context {
         Context {
             nats_url: settings.server.url(),
             credentials: home.credential(&operator),
+            tls: settings.server.tls(home, &operator),
             inbox_prefix: inbox_prefix(&operator),
             edges: fleet.edges.iter().map(ContextEdge::of).collect(),
             console: None,
@@ -107,7 +112,7 @@ mod tests {
     fn the_contracts_fields_are_all_there() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path()).unwrap();
-        let server = Server::Own { port: 4222, monitor: 8222 };
+        let server = Server::Own { port: 4222, monitor: 8222, tls: true };
         let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 1 };
         let mut fleet = Fleet::default();
         let id = keywheel_domain::EdgeId::parse("e1").unwrap();
@@ -116,8 +121,9 @@ mod tests {
         let context = Context::of(&home, &settings, &fleet, home.credential("admin"));
         context.save(&home.context()).unwrap();
         let read: serde_json::Value = read_json(&home.context()).unwrap().unwrap();
-        assert_eq!(read["nats_url"], "nats://127.0.0.1:4222");
+        assert_eq!(read["nats_url"], "tls://127.0.0.1:4222");
         assert_eq!(read["inbox_prefix"], "_INBOX_operator");
+        assert!(read["tls"]["cert"].as_str().unwrap().ends_with("tls/operator.pem"));
         assert_eq!(
             read["edges"],
             serde_json::json!([{ "id": "e1", "http": "http://127.0.0.1:8081", "grpc": "127.0.0.1:8581" }])

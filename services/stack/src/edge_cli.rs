@@ -1,6 +1,7 @@
 //! `keywheel edge add|remove`: an edge gets its credential, durable and place on the roster, or loses them.
 
 use crate::admission::{eventually, is_let_in, is_shut_out};
+use crate::certificates;
 use crate::context::ContextEdge;
 use crate::failure::{Failure, Options, Output, print, report, say};
 use crate::home;
@@ -231,6 +232,7 @@ impl Remove {
             return Err(Failure::refused("still_let_in", detail).into());
         }
         home::remove(&place.home.config(&role.name()))?;
+        certificates::withdraw(&place.home, &role.name())?;
         home::remove(&seed)
     }
 
@@ -267,7 +269,8 @@ fn is_about_nobody(error: &anyhow::Error) -> bool {
 
 async fn change_roster(place: &Place, verb: Verb, edge: &EdgeId, patience: Duration) -> Result<Outcome> {
     let operator =
-        installation::connect(&place.settings.server, place.operator.clone(), &Role::Operator).await?;
+        installation::connect(&place.home, &place.settings.server, place.operator.clone(), &Role::Operator)
+            .await?;
     let command = installation::send(&operator, verb, edge).await?;
     let outcome = installation::settle(&operator, command, edge, patience).await;
     operator.close().await;

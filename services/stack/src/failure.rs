@@ -78,12 +78,15 @@ impl std::error::Error for Failure {}
 
 /// Tells of an error on standard error and returns its exit code.
 pub fn report(error: &anyhow::Error, output: Output) -> u8 {
-    let unreachable = error
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref::<BusError>(), Some(BusError::Unreachable { .. })));
+    let is = |kind: fn(&BusError) -> bool| {
+        error.chain().any(|cause| cause.downcast_ref::<BusError>().is_some_and(kind))
+    };
     let (code, word) = match error.downcast_ref::<Failure>() {
         Some(failure) => (failure.exit, failure.code.as_str()),
-        None if unreachable => (exit::UNREACHABLE, "unreachable"),
+        None if is(|error| matches!(error, BusError::Tls(_))) => (exit::CONFIG, "tls"),
+        None if is(|error| matches!(error, BusError::Unreachable { .. })) => {
+            (exit::UNREACHABLE, "unreachable")
+        }
         None => (exit::code(error.as_ref()), "failed"),
     };
     let detail = exit::chain(error.as_ref());

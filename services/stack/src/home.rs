@@ -120,6 +120,11 @@ impl Home {
         self.root.join("nats.conf")
     }
 
+    /// Certificates and their keys, where the bus speaks TLS.
+    pub fn tls(&self) -> PathBuf {
+        self.root.join("tls")
+    }
+
     /// The streams.
     pub fn nats_store(&self) -> PathBuf {
         self.root.join("nats")

@@ -27,7 +27,7 @@ const STREAM_COPIES: usize = 1;
 /// # Errors
 /// When the bus cannot be reached or does not know the credential.
 pub async fn connect_admin(home: &Home, server: &Server) -> Result<Bus> {
-    connect(server, server.admin(home), &Role::Admin).await
+    connect(home, server, server.admin(home), &Role::Admin).await
 }
 
 /// Connects as a role of the home.
@@ -35,15 +35,15 @@ pub async fn connect_admin(home: &Home, server: &Server) -> Result<Bus> {
 /// # Errors
 /// When the bus cannot be reached or does not know the credential.
 pub async fn connect_role(home: &Home, server: &Server, role: &Role) -> Result<Bus> {
-    connect(server, home.credential(&role.name()), role).await
+    connect(home, server, home.credential(&role.name()), role).await
 }
 
 /// Connects as `role` with the seed in a file.
 ///
 /// # Errors
 /// When the bus cannot be reached or does not know the credential.
-pub async fn connect(server: &Server, credentials: PathBuf, role: &Role) -> Result<Bus> {
-    let config = BusConfig { url: server.url(), credentials };
+pub async fn connect(home: &Home, server: &Server, credentials: PathBuf, role: &Role) -> Result<Bus> {
+    let config = BusConfig { url: server.url(), credentials, tls: server.tls(home, &role.name()) };
     let bus = Bus::connect(&config.options(&role.name(), false)).await;
     bus.with_context(|| format!("as {}", role.name()))
 }

@@ -4,6 +4,7 @@
 //! - [`up`], [`edge_cli`]: the commands
 //! - [`plan`]: what a start will run, from what the [`home`] remembers ([`settings`]) and the command line says
 //! - [`permissions`], [`nats_conf`]: who may do what on the bus, as a server configuration
+//! - [`certificates`], [`tls_flags`]: TLS on the bus
 //! - [`nats`]: the server; [`monitor`]: what it and the edges say over HTTP
 //! - [`children`], [`spawn`]: processes that are restarted when they die and end when we do
 //! - [`secrets`], [`process_config`], [`ports`], [`context`]: what is written into the home
@@ -13,6 +14,7 @@
 //! - [`failure`]: exit codes
 
 pub mod admission;
+pub mod certificates;
 pub mod children;
 pub mod context;
 pub mod edge_cli;
@@ -32,6 +34,7 @@ pub mod secrets;
 pub mod settings;
 pub mod spawn;
 pub mod summary;
+pub mod tls_flags;
 pub mod up;
 pub mod verify;
 

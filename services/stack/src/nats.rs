@@ -1,14 +1,16 @@
 //! The NATS server of the stack: found, checked, configured from what the home knows, told to read that again.
 
+use crate::certificates;
 use crate::children::{self, Group, Plan};
 use crate::failure::Failure;
 use crate::home::{Home, write_private};
 use crate::monitor::Monitor;
-use crate::nats_conf::{self, ServerConf, User};
+use crate::nats_conf::{self, ServerConf, Tls, User};
 use crate::permissions::Role;
 use crate::secrets;
 use crate::settings::{Fleet, Server, Settings};
 use anyhow::{Context as _, Result};
+use keywheel_runtime::clock;
 use nix::sys::signal::{Signal, kill};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -84,13 +86,19 @@ fn read_version(text: &str) -> Option<(u32, u32)> {
 /// When a credential is damaged, or the system refuses.
 pub fn configure(home: &Home, settings: &Settings, fleet: &Fleet) -> Result<()> {
     let users = users(home, fleet)?;
-    let Server::Own { port, monitor } = settings.server else { return Ok(()) };
+    let Server::Own { port, monitor, tls } = settings.server else { return Ok(()) };
+    if tls {
+        let roles: Vec<Role> = users.iter().map(|user| user.role.clone()).collect();
+        certificates::ensure(home, &roles, clock::wall_ms())?;
+    }
+    let pem = |name| certificates::files(home, name);
     let conf = ServerConf {
         port,
         monitor,
         store: home.nats_store(),
         pid_file: home.nats_pid(),
         instances: settings.instances,
+        tls: tls.then(|| Tls { ca: certificates::authority(home), server: pem(certificates::SERVER) }),
         users,
     };
     write_private(&home.nats_conf(), nats_conf::render(&conf).as_bytes())
@@ -192,7 +200,7 @@ mod tests {
         let mut fleet = Fleet::default();
         let id = keywheel_domain::EdgeId::parse("paris").unwrap();
         fleet.add(crate::settings::Edge { id, listen: crate::ports::loopback(8081), grpc: None });
-        let server = Server::Own { port: 1, monitor: 2 };
+        let server = Server::Own { port: 1, monitor: 2, tls: true };
         let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 1 };
         configure(&home, &settings, &fleet).unwrap();
         let text = std::fs::read_to_string(home.nats_conf()).unwrap();
@@ -200,5 +208,6 @@ mod tests {
             assert!(text.contains(&user.public), "{}", user.role.name());
         }
         assert!(text.contains("# edge-paris"));
+        assert!(home.tls().join("edge-paris.pem").exists() && text.contains("verify: true"));
     }
 }

@@ -1,5 +1,6 @@
 //! Writes a nats-server configuration: one server on loopback, everything synced, one user per role.
 
+use crate::certificates::Files;
 use crate::permissions::{self, Role};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,15 @@ pub struct User {
     pub role: Role,
     /// The public half of its nkey, `U…`.
     pub public: String,
+}
+
+/// The certificates of a server, which asks for one of everybody.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Whose certificates let one in.
+    pub ca: PathBuf,
+    /// The server's own.
+    pub server: Files,
 }
 
 /// Everything that a configuration says.
@@ -26,6 +36,8 @@ pub struct ServerConf {
     pub pid_file: PathBuf,
     /// Replicas that each service may have.
     pub instances: u32,
+    /// With which certificates; none is a server that speaks no TLS.
+    pub tls: Option<Tls>,
     /// Who may connect.
     pub users: Vec<User>,
 }
@@ -49,12 +61,32 @@ jetstream {{
   sync_interval: always
 }}
 
-{users}",
+{tls}{users}",
         port = conf.port,
         monitor = conf.monitor,
         pid_file = quoted(&conf.pid_file),
         store = quoted(&conf.store),
+        tls = conf.tls.as_ref().map(render_tls).unwrap_or_default(),
         users = render_users(&conf.users, conf.instances),
+    )
+}
+
+fn render_tls(tls: &Tls) -> String {
+    format!(
+        "\
+# `keywheel up --tls` makes these. Whoever has no certificate of the authority is not even asked for its nkey.
+tls {{
+  ca_file: {ca}
+  cert_file: {cert}
+  key_file: {key}
+  verify: true
+  timeout: 5
+}}
+
+",
+        ca = quoted(&tls.ca),
+        cert = quoted(&tls.server.cert),
+        key = quoted(&tls.server.key),
     )
 }
 
@@ -105,6 +137,10 @@ pub fn sample() -> String {
         store: "/var/lib/nats".into(),
         pid_file: "/run/nats/nats.pid".into(),
         instances: 2,
+        tls: Some(Tls {
+            ca: "/etc/nats/tls/ca.pem".into(),
+            server: Files { cert: "/etc/nats/tls/server.pem".into(), key: "/etc/nats/tls/server.key".into() },
+        }),
         users,
     })
 }
@@ -130,6 +166,7 @@ mod tests {
             "listen: \"127.0.0.1:4222\"",
             "http: \"127.0.0.1:8222\"",
             "  sync_interval: always",
+            "  verify: true",
             "          \"$JS.API.CONSUMER.MSG.NEXT.KW_EVENTS.issuer-2\"",
             "          \"$JS.ACK.KW_COMMANDS.retirer.>\"",
             "          \"kw.ask.usage.*.*\"",

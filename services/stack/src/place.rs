@@ -35,7 +35,7 @@ impl Place {
         };
         let context = context.map_or_else(|| home.context(), Path::to_owned);
         if let Some(mut settings) = Settings::load(&home)? {
-            if let (Some(file), Server::Existing { url: _, monitor: _, admin }) =
+            if let (Some(file), Server::Existing { admin, .. }) =
                 (&at.admin_credentials, &mut settings.server)
             {
                 admin.clone_from(file);
@@ -54,7 +54,7 @@ impl Place {
         let admin = at.admin_credentials.clone().or(named.admin_credentials);
         let admin =
             admin.ok_or_else(|| Failure::usage("name --admin-credentials FILE: durables are its to make"))?;
-        let server = Server::Existing { url: named.nats_url, monitor: None, admin };
+        let server = Server::Existing { url: named.nats_url, monitor: None, admin, tls: named.tls };
         let lease = named.lease.unwrap_or_else(|| LEASE.to_string());
         let settings = Settings { server, port_base: None, lease, instances: 1 };
         Ok(Place { home, settings, operator: named.credentials, context })

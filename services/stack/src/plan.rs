@@ -62,7 +62,7 @@ async fn server(up: &Up, before: Option<&Server>, scheme: Scheme, finder: &mut F
             Err(Failure::refused("other_log", detail).into())
         }
         (Some(server), Some(Server::Existing { .. }) | None) => Ok(server),
-        (None, before) => ports::server(scheme, before, finder).await,
+        (None, before) => up.tls.apply(ports::server(scheme, before, finder).await?),
     }
 }
 
@@ -72,22 +72,24 @@ async fn server(up: &Up, before: Option<&Server>, scheme: Scheme, finder: &mut F
 /// When nothing says with which credential to create what is missing there.
 pub fn existing(up: &Up, before: Option<&Server>) -> Result<Option<Server>> {
     let known = match before {
-        Some(Server::Existing { url, monitor, admin }) => Some((url, monitor, admin)),
+        Some(Server::Existing { url, monitor, admin, tls }) => Some((url, monitor, admin, tls)),
         Some(Server::Own { .. }) | None => None,
     };
-    let Some(url) = up.nats_url.as_ref().or(known.map(|(url, _, _)| url)) else { return Ok(None) };
-    let admin = up.admin_credentials.as_ref().or(known.map(|(_, _, admin)| admin));
+    let Some(url) = up.nats_url.as_ref().or(known.map(|(url, ..)| url)) else { return Ok(None) };
+    let admin = up.admin_credentials.as_ref().or(known.map(|(_, _, admin, _)| admin));
     let Some(admin) = admin else {
         let detail =
             "--nats-url needs --admin-credentials FILE: the seed of a user that may create streams there";
         return Err(Failure::usage(detail).into());
     };
-    let monitor = up.monitor_url.as_ref().or(known.and_then(|(_, monitor, _)| monitor.as_ref()));
-    Ok(Some(Server::Existing {
+    let monitor = up.monitor_url.as_ref().or(known.and_then(|(_, monitor, ..)| monitor.as_ref()));
+    let server = Server::Existing {
         url: url.clone(),
         monitor: monitor.map(|url| url.trim_end_matches('/').to_owned()),
         admin: std::path::absolute(admin)?,
-    }))
+        tls: known.and_then(|(.., tls)| tls.clone()),
+    };
+    up.tls.apply(server).map(Some)
 }
 
 fn wanted_edges(up: &Up, is_second_start: bool, fleet: &Fleet) -> usize {

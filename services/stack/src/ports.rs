@@ -105,15 +105,15 @@ impl Finder {
 /// # Errors
 /// When the port that it must have is taken.
 pub async fn server(scheme: Scheme, before: Option<&Server>, finder: &mut Finder) -> Result<Server> {
-    let (port, monitor) = match before {
-        Some(Server::Own { port, monitor }) => (Some(*port), Some(*monitor)),
-        Some(Server::Existing { .. }) | None => (None, None),
+    let (port, monitor, tls) = match before {
+        Some(Server::Own { port, monitor, tls }) => (Some(*port), Some(*monitor), *tls),
+        Some(Server::Existing { .. }) | None => (None, None, false),
     };
     let port = match scheme.nats() {
         Some(port) => demand(loopback(port), "the NATS server").await?,
         None => finder.keep(port).await?,
     };
-    Ok(Server::Own { port, monitor: finder.keep(monitor).await? })
+    Ok(Server::Own { port, monitor: finder.keep(monitor).await?, tls })
 }
 
 /// Sees to it that every edge has a port: moves them where the scheme changed, and where a free one was taken meanwhile.

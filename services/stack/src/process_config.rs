@@ -3,6 +3,7 @@
 use crate::home::{Home, write_private};
 use crate::settings::{Edge, Settings};
 use anyhow::{Context as _, Result};
+use keywheel_bus::TlsConfig;
 use keywheel_wire::subject::Service;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -31,6 +32,8 @@ struct EdgeFile {
 struct BusTable {
     url: String,
     credentials: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsConfig>,
 }
 
 #[derive(Serialize)]
@@ -79,7 +82,11 @@ pub fn write_edge(home: &Home, settings: &Settings, edge: &Edge) -> Result<()> {
 }
 
 fn bus(home: &Home, settings: &Settings, role: &str) -> BusTable {
-    BusTable { url: settings.server.url(), credentials: home.credential(role) }
+    BusTable {
+        url: settings.server.url(),
+        credentials: home.credential(role),
+        tls: settings.server.tls(home, role),
+    }
 }
 
 fn write(home: &Home, process: &str, file: &impl Serialize) -> Result<()> {
@@ -105,8 +112,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path()).unwrap();
         home.create().unwrap();
-        let server = Server::Own { port: 4222, monitor: 8222 };
-        let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 2 };
+        let server = Server::Own { port: 4222, monitor: 8222, tls: false };
+        let mut settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 2 };
         write_service(&home, &settings, Service::Retirer, 2).unwrap();
         expect![[r#"
             # Written by the local stack at each start; changes made here are lost then.
@@ -123,6 +130,7 @@ mod tests {
         let id = EdgeId::parse("e1").unwrap();
         let grpc = Some(crate::ports::loopback(8581));
         let edge = Edge { id, listen: crate::ports::loopback(8081), grpc };
+        settings.server = Server::Own { port: 4222, monitor: 8222, tls: true };
         write_edge(&home, &settings, &edge).unwrap();
         expect![[r#"
             # Written by the local stack at each start; changes made here are lost then.
@@ -131,8 +139,13 @@ mod tests {
             lease = "15s"
 
             [bus]
-            url = "nats://127.0.0.1:4222"
+            url = "tls://127.0.0.1:4222"
             credentials = "HOME/credentials/edge-e1.nk"
+
+            [bus.tls]
+            ca = "HOME/tls/ca.pem"
+            cert = "HOME/tls/edge-e1.pem"
+            key = "HOME/tls/edge-e1.key"
 
             [http]
             listen = "127.0.0.1:8081"

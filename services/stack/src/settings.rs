@@ -1,8 +1,10 @@
 //! What a home remembers between two starts: where its server is, and which edges it runs.
 
+use crate::certificates;
 use crate::home::{Home, read_json, write_json};
 use crate::permissions::Role;
 use anyhow::{Context as _, Result};
+use keywheel_bus::TlsConfig;
 use keywheel_domain::{EdgeId, Span};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -21,6 +23,9 @@ pub enum Server {
         port: u16,
         /// Where it tells about itself.
         monitor: u16,
+        /// Whether it speaks TLS, with certificates of the home.
+        #[serde(default)]
+        tls: bool,
     },
     /// Run by somebody else.
     Existing {
@@ -30,6 +35,9 @@ pub enum Server {
         monitor: Option<String>,
         /// File with the seed of a credential that may change streams and durables.
         admin: PathBuf,
+        /// With which certificates this home's processes connect to it.
+        #[serde(default)]
+        tls: Option<TlsConfig>,
     },
 }
 
@@ -37,16 +45,17 @@ impl Server {
     /// Where clients connect.
     pub fn url(&self) -> String {
         match self {
-            Server::Own { port, monitor: _ } => format!("nats://127.0.0.1:{port}"),
-            Server::Existing { url, monitor: _, admin: _ } => url.clone(),
+            Server::Own { port, monitor: _, tls: false } => format!("nats://127.0.0.1:{port}"),
+            Server::Own { port, monitor: _, tls: true } => format!("tls://127.0.0.1:{port}"),
+            Server::Existing { url, .. } => url.clone(),
         }
     }
 
     /// Where it tells about itself over HTTP, if that is known.
     pub fn monitor_url(&self) -> Option<String> {
         match self {
-            Server::Own { port: _, monitor } => Some(format!("http://127.0.0.1:{monitor}")),
-            Server::Existing { url: _, monitor, admin: _ } => monitor.clone(),
+            Server::Own { monitor, .. } => Some(format!("http://127.0.0.1:{monitor}")),
+            Server::Existing { monitor, .. } => monitor.clone(),
         }
     }
 
@@ -54,7 +63,15 @@ impl Server {
     pub fn admin(&self, home: &Home) -> PathBuf {
         match self {
             Server::Own { .. } => home.credential(&Role::Admin.name()),
-            Server::Existing { url: _, monitor: _, admin } => admin.clone(),
+            Server::Existing { admin, .. } => admin.clone(),
+        }
+    }
+
+    /// With which certificates a process of `role` connects; none where the bus speaks no TLS.
+    pub fn tls(&self, home: &Home, role: &str) -> Option<TlsConfig> {
+        match self {
+            Server::Own { tls, .. } => tls.then(|| certificates::of_role(home, role)),
+            Server::Existing { tls, .. } => tls.clone(),
         }
     }
 }
@@ -263,11 +280,12 @@ mod tests {
         let home = Home::at(folder.path()).unwrap();
         assert_eq!(Settings::load(&home).unwrap(), None);
         for server in [
-            Server::Own { port: 4222, monitor: 30000 },
+            Server::Own { port: 4222, monitor: 30000, tls: true },
             Server::Existing {
                 url: "nats://a:4222,nats://b:4222".to_owned(),
                 monitor: None,
                 admin: "a.nk".into(),
+                tls: Some(TlsConfig { ca: "ca.pem".into(), cert: None, key: None }),
             },
         ] {
             let settings = Settings { server, port_base: Some(0), lease: LEASE.to_string(), instances: 2 };

@@ -9,6 +9,7 @@ use crate::monitor::Monitor;
 use crate::permissions::Role;
 use crate::plan::{self, Layout};
 use crate::settings::{Edge, Fleet, Server};
+use crate::tls_flags::TlsFlags;
 use crate::{nats, process_config, ready, summary, verify};
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -30,6 +31,7 @@ Examples:
   keywheel up                              NATS on 4222, edges on 8081, 8082, 8083, for Envoy on 8581, …
   keywheel up --edges 5 --port-base 0      five edges, all ports free ones
   keywheel up --nats-url nats://bus:4222 --admin-credentials admin.nk
+  keywheel up --tls                        the same, with TLS and client certificates on the bus
   keywheel up --verify-streams             only check the streams; 0 as they should be, 1 not
 
 A second start with the same home continues where the first stopped, with the same flags unless told otherwise.")]
@@ -46,6 +48,9 @@ pub struct Up {
     /// Seed file of a user that may create streams and durables at that server
     #[arg(long, value_name = "FILE")]
     pub admin_credentials: Option<PathBuf>,
+    /// TLS on the bus
+    #[command(flatten)]
+    pub tls: TlsFlags,
     /// HTTP monitoring URL of that server, where it tells whether it syncs
     #[arg(long, value_name = "URL")]
     pub monitor_url: Option<String>,

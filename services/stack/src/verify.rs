@@ -19,7 +19,7 @@ use keywheel_runtime::exit;
 pub async fn verify(up: &Up, home: &Home, output: Output) -> Result<u8> {
     let server = which(up, home)?;
     let admin = up.admin_credentials.clone().unwrap_or_else(|| server.admin(home));
-    let bus = connect(&server, admin, &Role::Admin).await?;
+    let bus = connect(home, &server, admin, &Role::Admin).await?;
     let mut differences = topology::verify(&bus).await?;
     bus.close().await;
     if let Err(error) = demand_sync(&Monitor::new()?, &server).await

@@ -254,9 +254,9 @@ impl From<keywheel_table::TableError> for Failure {
 fn wait_out(failure: Failure) -> anyhow::Result<()> {
     match failure {
         Failure::Ledger(error) => Err(error.into()),
-        Failure::Bus(error @ (BusError::Table(_) | BusError::Credentials(_) | BusError::Denied(_))) => {
-            Err(error.into())
-        }
+        Failure::Bus(
+            error @ (BusError::Table(_) | BusError::Credentials(_) | BusError::Tls(_) | BusError::Denied(_)),
+        ) => Err(error.into()),
         Failure::Bus(
             error @ (BusError::Unreachable { .. }
             | BusError::Failed { .. }

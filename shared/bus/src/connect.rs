@@ -1,6 +1,7 @@
 //! One connection per process, with the identity that it acts under.
 
-use crate::BusError;
+use crate::tls;
+use crate::{BusError, TlsConfig};
 use async_nats::jetstream::{self, stream::Stream};
 use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, ServerError};
 use keywheel_wire::signature::Signer;
@@ -14,6 +15,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+/// How often a handshake that was cut short is tried before that is taken for an outage.
+const HANDSHAKES: u32 = 3;
+/// How long a process that can go on without the bus waits for it at its start.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How to reach the bus, and as whom.
 #[derive(Clone, Debug)]
 pub struct BusOptions {
@@ -21,6 +27,8 @@ pub struct BusOptions {
     pub url: String,
     /// File with the seed of the role's user nkey.
     pub credentials: PathBuf,
+    /// With which certificates; none is a connection without TLS.
+    pub tls: Option<TlsConfig>,
     /// Prefix of the subjects on which replies come: one per role, so that roles cannot read each other's.
     pub inbox_prefix: String,
     /// Name of the connection, for the server's own listings.
@@ -37,6 +45,9 @@ pub struct BusConfig {
     pub url: String,
     /// File with the seed of the role's user nkey (0600).
     pub credentials: PathBuf,
+    /// With which certificates; none is a connection without TLS.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
 }
 
 impl BusConfig {
@@ -45,6 +56,7 @@ impl BusConfig {
         BusOptions {
             url: self.url.clone(),
             credentials: self.credentials.clone(),
+            tls: self.tls.clone(),
             inbox_prefix: inbox_prefix(role),
             name: format!("keywheel {role}"),
             wait,
@@ -71,36 +83,20 @@ impl Bus {
     /// Connects.
     ///
     /// # Errors
-    /// When the credential file is unusable, or (unless `wait`) the bus cannot be reached.
+    /// When a credential or certificate file is unusable, or (unless `wait`) the bus cannot be reached.
     pub async fn connect(options: &BusOptions) -> Result<Bus, BusError> {
         let seed = read_seed(&options.credentials)?;
         let signer = Arc::new(Signer::from_seed(&seed).map_err(BusError::Credentials)?);
         drop(seed);
         let (denied_tx, denied) = watch::channel(None);
         let reconnects = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&reconnects);
-        // The client never sees the seed: each connection is proven by a signature of ours.
-        let prover = Arc::clone(&signer);
-        let mut connect =
-            ConnectOptions::with_auth_callback(move |nonce| std::future::ready(prove(&prover, &nonce)))
-                .name(&options.name)
-                .custom_inbox_prefix(&options.inbox_prefix)
-                .ping_interval(Duration::from_secs(5))
-                .connection_timeout(Duration::from_secs(5))
-                .request_timeout(Some(Duration::from_secs(5)))
-                .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(1000)))
-                .event_callback(move |event| {
-                    notice(&event, &denied_tx, &counted);
-                    std::future::ready(())
-                });
-        if options.wait {
-            connect = connect.retry_on_initial_connect();
-        }
-        let servers: Vec<String> = options.url.split(',').map(str::to_owned).collect();
-        let client = connect
-            .connect(servers)
-            .await
-            .map_err(|error| BusError::Unreachable { url: options.url.clone(), detail: error.to_string() })?;
+        options.tls.as_ref().map_or(Ok(()), TlsConfig::check)?;
+        let connect = || as_role(options, &signer, denied_tx.clone(), Arc::clone(&reconnects));
+        let client = if options.wait {
+            await_bus(options, connect).await
+        } else {
+            first_attempt(options, &connect).await
+        }?;
         let context = jetstream::new(client.clone());
         Ok(Bus { client, context, signer, denied, reconnects })
     }
@@ -152,6 +148,69 @@ impl Bus {
             tracing::debug!("the connection did not drain in time");
         }
     }
+}
+
+fn as_role(
+    options: &BusOptions,
+    signer: &Arc<Signer>,
+    denied: watch::Sender<Option<String>>,
+    reconnects: Arc<AtomicU64>,
+) -> ConnectOptions {
+    // The client never sees the seed: each connection is proven by a signature of ours.
+    let prover = Arc::clone(signer);
+    let connect = ConnectOptions::with_auth_callback(move |nonce| std::future::ready(prove(&prover, &nonce)))
+        .name(&options.name)
+        .custom_inbox_prefix(&options.inbox_prefix)
+        .ping_interval(Duration::from_secs(5))
+        .connection_timeout(Duration::from_secs(5))
+        .request_timeout(Some(Duration::from_secs(5)))
+        .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(1000)))
+        .event_callback(move |event| {
+            notice(&event, &denied, &reconnects);
+            std::future::ready(())
+        });
+    match &options.tls {
+        Some(tls) => tls.apply(connect),
+        None => connect,
+    }
+}
+
+async fn dial(options: &BusOptions, connect: ConnectOptions) -> Result<Client, BusError> {
+    let servers: Vec<String> = options.url.split(',').map(str::to_owned).collect();
+    connect.connect(servers).await.map_err(|error| {
+        let detail = error.to_string();
+        tls::explain(&detail, &options.url, options.tls.as_ref())
+            .unwrap_or(BusError::Unreachable { url: options.url.clone(), detail })
+    })
+}
+
+/// A server that refuses our certificate can cut the connection before its reason was read: asked again, it says it.
+async fn first_attempt(
+    options: &BusOptions,
+    connect: &impl Fn() -> ConnectOptions,
+) -> Result<Client, BusError> {
+    for _ in 1..HANDSHAKES {
+        match dial(options, connect()).await {
+            Err(BusError::Unreachable { detail, .. }) if options.tls.is_some() && was_cut(&detail) => {}
+            attempted => return attempted,
+        }
+    }
+    dial(options, connect()).await
+}
+
+/// Whoever waits is told why at once, and goes on without the bus: files are read again at each attempt, so that a
+/// renewed certificate mends it.
+async fn await_bus(options: &BusOptions, connect: impl Fn() -> ConnectOptions) -> Result<Client, BusError> {
+    match tokio::time::timeout(FIRST_PATIENCE, first_attempt(options, &connect)).await {
+        Ok(Ok(client)) => return Ok(client),
+        Ok(Err(error)) => tracing::error!(%error, "no connection yet; trying again and again"),
+        Err(_) => tracing::warn!(url = %options.url, "no connection yet; trying again and again"),
+    }
+    dial(options, connect().retry_on_initial_connect()).await
+}
+
+fn was_cut(detail: &str) -> bool {
+    ["reset by peer", "Broken pipe"].iter().any(|words| detail.contains(words))
 }
 
 fn prove(signer: &Signer, nonce: &[u8]) -> Result<Auth, AuthError> {

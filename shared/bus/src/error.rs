@@ -19,6 +19,9 @@ pub enum BusError {
     /// The credential file cannot be used.
     #[error("{0}")]
     Credentials(Malformed),
+    /// The certificates cannot be used, or one side does not accept the other's.
+    #[error("{0}")]
+    Tls(Malformed),
     /// The credential lacks a permission that the role needs.
     #[error("the bus denied this role something that it needs: {0}")]
     Denied(String),

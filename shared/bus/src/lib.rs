@@ -33,6 +33,7 @@ mod queue;
 pub mod reports;
 pub mod results;
 pub mod station;
+mod tls;
 pub mod topology;
 
 pub use connect::{Bus, BusConfig, BusOptions};
@@ -40,3 +41,4 @@ pub use error::BusError;
 pub use follow::{Follower, SharedFold};
 pub use gate::{Executed, Gate};
 pub use station::{Station, StationConfig};
+pub use tls::TlsConfig;

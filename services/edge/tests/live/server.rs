@@ -69,6 +69,7 @@ impl Server {
         let options = BusOptions {
             url: self.url(),
             credentials: self.seed("admin"),
+            tls: None,
             inbox_prefix: "_INBOX_admin".to_owned(),
             name: "admin".to_owned(),
             wait: true,

@@ -62,8 +62,11 @@ pub fn alarm() -> Notice {
 }
 
 async fn station(rig: &Rig, service: Service, instance: u32) -> Station {
-    let config =
-        BusConfig { url: rig.settings.server.url(), credentials: rig.home.credential(service.name()) };
+    let config = BusConfig {
+        url: rig.settings.server.url(),
+        credentials: rig.home.credential(service.name()),
+        tls: rig.settings.server.tls(&rig.home, service.name()),
+    };
     let instance = std::num::NonZeroU32::new(instance).unwrap();
     Station::open(&config, service, instance, &rig.home.root().join("data"), |_| false, SOURCES)
         .await
@@ -232,7 +235,9 @@ async fn a_stranger_is_not_let_in() {
     let rig = Rig::start().await;
     let seed = rig.home.root().join("stranger.nk");
     std::fs::write(&seed, Credential::fresh().seed().expose()).unwrap();
-    let told =
-        installation::connect(&rig.settings.server, seed, &Role::Operator).await.map(|_| ()).unwrap_err();
+    let told = installation::connect(&rig.home, &rig.settings.server, seed, &Role::Operator)
+        .await
+        .map(|_| ())
+        .unwrap_err();
     assert!(format!("{told:#}").contains("authorization"), "{told:#}");
 }

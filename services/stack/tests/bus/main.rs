@@ -6,3 +6,4 @@ mod children;
 mod lists;
 mod refused;
 mod rig;
+mod tls;

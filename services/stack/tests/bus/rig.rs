@@ -9,6 +9,7 @@ use keywheel_stack::monitor::Monitor;
 use keywheel_stack::permissions::Role;
 use keywheel_stack::ports::{self, Finder, Scheme, loopback};
 use keywheel_stack::settings::{Edge, Fleet, LEASE, Settings};
+use keywheel_stack::tls_flags::TlsFlags;
 use keywheel_stack::{nats, secrets};
 use std::fs::File;
 use std::path::PathBuf;
@@ -39,12 +40,18 @@ pub fn edge(id: &str) -> EdgeId {
 impl Rig {
     /// Starts one with two edges, `e1` and `e2`, and all streams and durables.
     pub async fn start() -> Rig {
+        Rig::start_with(false).await
+    }
+
+    /// The same with TLS, or without.
+    pub async fn start_with(tls: bool) -> Rig {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path()).unwrap();
         home.create().unwrap();
         let held = home.hold().unwrap();
         let mut finder = Finder::new(keywheel_token::id::fresh());
-        let server_at = ports::server(Scheme::Free, None, &mut finder).await.unwrap();
+        let flags = TlsFlags { tls: Some(tls), ..TlsFlags::default() };
+        let server_at = flags.apply(ports::server(Scheme::Free, None, &mut finder).await.unwrap()).unwrap();
         let settings =
             Settings { server: server_at, port_base: Some(0), lease: LEASE.to_string(), instances: 2 };
         let mut fleet = Fleet::default();
@@ -64,6 +71,17 @@ impl Rig {
         let admin = rig.connect(&Role::Admin).await;
         lay_out(&admin, 2, fleet.edges.iter().map(|edge| &edge.id)).await.unwrap();
         rig
+    }
+
+    /// Starts the server again, as `up` does after a stop.
+    pub async fn again(self) -> Rig {
+        let fleet = Fleet::load(&self.home).unwrap();
+        nats::configure(&self.home, &self.settings, &fleet).unwrap();
+        let children = Children::none(self.home.clone(), true).unwrap();
+        children.start(nats::plan(&self.home, nats::find(Some(&server()), &self.home).unwrap()));
+        let monitor_url = self.settings.server.monitor_url().unwrap();
+        nats::await_healthy(&self.home, &Monitor::new().unwrap(), &monitor_url).await.unwrap();
+        Rig { children, ..self }
     }
 
     /// A connection of its own, so that what it is denied is its own too.

@@ -75,7 +75,7 @@ impl Server {
     /// How a service reaches it.
     pub fn config(&self) -> BusConfig {
         let url = format!("nats://127.0.0.1:{}", self.port);
-        BusConfig { url, credentials: self.folder.path().join("user.nk") }
+        BusConfig { url, credentials: self.folder.path().join("user.nk"), tls: None }
     }
 
     /// A connection as services have it.
