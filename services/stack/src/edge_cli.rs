@@ -130,11 +130,6 @@ impl Add {
         place.home.create()?;
         let _held = place.home.hold_edges()?;
         let mut fleet = place.fleet()?;
-        if let Some(other) = fleet.clashing(&self.id) {
-            let detail =
-                format!("`{}` and `{}` would have the same inbox; choose another name", self.id, other.id);
-            return Err(Failure::refused("name_taken", detail).into());
-        }
         let scheme = Scheme::of(place.settings.port_base);
         let mut finder = Finder::new(id::fresh());
         let listen = match (self.listen, fleet.find(&self.id)) {

@@ -88,7 +88,7 @@ fn of_edge(edge: &EdgeId) -> Permissions {
 }
 
 fn of_service(service: Service, instances: u32) -> Permissions {
-    let mut publish = words(&[subject::EVENTS_ALL, subject::NOTICES_ALL]);
+    let mut publish = words(&[subject::EVENTS_ALL, subject::ALARMS_ALL]);
     publish.push(api("STREAM.INFO", subject::EVENTS));
     publish.push(api("STREAM.MSG.GET", subject::EVENTS));
     publish.extend(direct_gets(subject::EVENTS));
@@ -99,18 +99,30 @@ fn of_service(service: Service, instances: u32) -> Permissions {
     }
     let own = match service {
         Service::Issuer => staging(),
-        Service::Propagator => [staging(), words(&[subject::DELIVERY_ALL]), last_pulses()].concat(),
-        Service::UsageTracker => [queue(subject::USAGE, service), last_pulses()].concat(),
+        // Receipts and barriers are its evidence, so nobody else can write one.
+        Service::Propagator => {
+            let own = words(&[subject::DELIVERY_ALL, subject::NOTICES_ALL]);
+            [staging(), own, last_pulses()].concat()
+        }
+        Service::UsageTracker => {
+            [queue(subject::USAGE, service), last_pulses(), vec![inbox(&Role::Operator)]].concat()
+        }
         Service::Retirer => Vec::new(),
     };
     publish.extend(own);
-    publish.extend([Role::Admin, Role::Operator].map(|asking| inbox(&asking)));
+    publish.push(inbox(&Role::Admin));
     Permissions { publish, subscribe: heard_by(service) }
 }
 
-/// Micro service requests, and what else comes as it is published.
+/// Micro service requests to everybody and to itself, and what else comes as it is published. The server lets whoever
+/// may subscribe to `a.*` also subscribe to `a.>`, so no line ends in `*` where something of another's lies below.
 fn heard_by(service: Service) -> Vec<String> {
-    let mut subscribe = words(&["$SRV.>"]);
+    let asked = |verb: &str| {
+        let all = format!("$SRV.{verb}");
+        let own = format!("{all}.keywheel-{}", service.name());
+        [all, own.clone(), format!("{own}.*")]
+    };
+    let mut subscribe = ["PING", "INFO", "STATS"].map(asked).concat();
     match service {
         Service::Issuer | Service::Retirer => {}
         Service::Propagator => subscribe.push(subject::PULSE_ALL.to_owned()),
@@ -205,7 +217,7 @@ mod tests {
     #[test]
     fn an_edge_has_only_what_is_its_own() {
         let permissions = of(&edge("e1"), 2);
-        assert_eq!(permissions.subscribe, ["_INBOX_edge_e1.>"]);
+        assert_eq!(permissions.subscribe, ["_INBOX_edge-e1.>"]);
         assert_eq!(
             permissions.publish,
             [

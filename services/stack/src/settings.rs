@@ -202,12 +202,6 @@ impl Fleet {
         self.edges.iter().find(|edge| edge.id == *id)
     }
 
-    /// An edge whose name differs from `id` but has the same inbox: the two could read each other's replies.
-    pub fn clashing(&self, id: &EdgeId) -> Option<&Edge> {
-        let inbox = |id: &EdgeId| keywheel_bus::connect::inbox_prefix(id.as_str());
-        self.edges.iter().find(|edge| edge.id != *id && inbox(&edge.id) == inbox(id))
-    }
-
     /// Puts an edge on the list, in place of one of its name.
     pub fn add(&mut self, edge: Edge) {
         self.edges.retain(|other| other.id != edge.id);
@@ -264,14 +258,6 @@ mod tests {
         fleet.add(edge("e1", "127.0.0.1:1"));
         fleet.add(edge("e1", "127.0.0.1:2"));
         assert_eq!(fleet, Fleet { edges: vec![edge("e1", "127.0.0.1:2")], removed: Vec::new() });
-    }
-
-    #[test]
-    fn two_names_with_one_inbox_clash() {
-        let mut fleet = Fleet::default();
-        fleet.add(edge("a-b", "127.0.0.1:1"));
-        assert_eq!(fleet.clashing(&id("a_b")), Some(&edge("a-b", "127.0.0.1:1")));
-        assert_eq!((fleet.clashing(&id("a-b")), fleet.clashing(&id("a-c"))), (None, None));
     }
 
     #[test]

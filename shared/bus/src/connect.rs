@@ -64,9 +64,9 @@ impl BusConfig {
     }
 }
 
-/// The prefix under which a role's replies come; what its credential lets it subscribe to.
+/// The prefix under which a role's replies come; what its credential lets it subscribe to. Two names never share one.
 pub fn inbox_prefix(role: &str) -> String {
-    format!("_INBOX_{}", role.replace('-', "_"))
+    format!("_INBOX_{role}")
 }
 
 /// The connection.

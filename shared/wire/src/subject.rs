@@ -35,6 +35,8 @@ pub const DELIVERY_ALL: &str = "kw.dlv.>";
 pub const PULSE_ALL: &str = "kw.edge.*.pulse";
 /// All notices.
 pub const NOTICES_ALL: &str = "kw.notice.>";
+/// All alarms.
+pub const ALARMS_ALL: &str = "kw.notice.*.*.alarm";
 /// All commands.
 pub const COMMANDS_ALL: &str = "kw.cmd.>";
 /// Questions to services about what they know beside the log.

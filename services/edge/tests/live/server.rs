@@ -102,7 +102,7 @@ fn configuration(port: u16, folder: &Path, admin: &str, edge: &str) -> String {
                     "$JS.API.CONSUMER.RESET.KW_EVENTS.edge-e1",
                     "$JS.API.STREAM.INFO.KW_EVENTS", "kw.edge.e1.pulse", "kw.use.e1"
                 ]
-                subscribe: ["_INBOX_edge_e1.>"]
+                subscribe: ["_INBOX_edge-e1.>"]
             }} }}
         ] }}
         "#,

@@ -4,6 +4,8 @@
 mod allowed;
 mod children;
 mod lists;
-mod refused;
+mod matrix;
+mod needs;
 mod rig;
 mod tls;
+mod wire;
