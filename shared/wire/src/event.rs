@@ -108,6 +108,9 @@ pub fn read(subject: &str, payload: &[u8]) -> Result<Read, Malformed> {
         return Err(Malformed::new("body", format!("an event has at most {EVENT_BYTES_MAX} bytes")));
     }
     let head: Envelope<IgnoredAny> = unpack(payload)?;
+    if head.v == 0 {
+        return Err(Malformed::new("v", "versions count from 1"));
+    }
     if head.v > ENVELOPE_V {
         return Err(Malformed::new("v", format!("written by a newer version ({})", head.v)));
     }

@@ -129,13 +129,14 @@ impl TryFrom<RolledBackBody> for Fact {
     type Error = Malformed;
 
     fn try_from(body: RolledBackBody) -> Result<Self, Malformed> {
-        let withdrawn = |entry: WireVersionState| -> Result<(Version, KeyState), Malformed> {
+        let resulting = |entry: WireVersionState| -> Result<(Version, KeyState), Malformed> {
             Ok((Version(entry.version), KeyState::try_from(entry.state)?))
         };
+        let restored = |entry| resulting(entry).map(|(version, _)| version);
         Ok(Fact::RolledBack(Restored {
             to_seq: body.to_seq,
-            restored: body.restored.into_iter().map(|entry| Version(entry.version)).collect(),
-            withdrawn: body.withdrawn.into_iter().map(withdrawn).collect::<Result<_, _>>()?,
+            restored: body.restored.into_iter().map(restored).collect::<Result<_, _>>()?,
+            withdrawn: body.withdrawn.into_iter().map(resulting).collect::<Result<_, _>>()?,
         }))
     }
 }

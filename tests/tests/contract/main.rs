@@ -1,0 +1,13 @@
+//! The wire contract in `schemas/`, held against the code in both directions and against a live run.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "../../../shared/wire/tests/wire/anything.rs"]
+mod anything;
+mod asyncapi;
+mod documents;
+mod fields;
+mod future;
+mod mutants;
+mod openapi;
+mod schemas;
+mod writers;
