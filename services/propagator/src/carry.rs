@@ -4,6 +4,8 @@ use crate::SharedDesk;
 use crate::desk::{Effect, kids, refuses_by};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use keywheel_bus::batch::BATCH_MAX;
+use keywheel_bus::gate::Order;
 use keywheel_bus::{BusError, Executed, Gate};
 use keywheel_domain::command::Retirement;
 use keywheel_domain::event::{Barrier, CommandId};
@@ -20,8 +22,16 @@ use std::time::Duration;
 
 /// How often the desk is looked through when nobody rings: what only time makes ready waits this long at most.
 const EVERY: Duration = Duration::from_millis(100);
-/// With so many effects in hand no more are taken up.
+/// How many things that stand alone are under way at once.
 const AT_ONCE: usize = 64;
+
+/// A key whose barrier is passed: the position of its `KeyIssued`, whose it is, which, and the evidence.
+type Activation = (u64, KeyringId, Version, Barrier);
+
+/// Carries out what stands alone, some of it at once; answers in order.
+async fn side_by_side<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    futures_util::stream::iter(futures).buffered(AT_ONCE).collect().await
+}
 
 /// Carries effects out.
 pub struct Carrier {
@@ -47,9 +57,9 @@ impl Carrier {
                 () = self.desk.rung() => {}
                 _ = shutdown.pause(EVERY) => {}
             }
-            if carried.len() < AT_ONCE {
-                let effects = self.desk.lock().step(clock::boot_ms());
-                carried.extend(effects.into_iter().map(|effect| self.carry(effect)));
+            let effects = self.desk.lock().step(clock::boot_ms());
+            if !effects.is_empty() {
+                carried.push(self.carry_all(effects));
             }
         }
         while let Some(result) = carried.next().await {
@@ -61,91 +71,134 @@ impl Carrier {
     /// Work that was left when this propagator stopped: its clock begins anew.
     async fn take_up(&self, shutdown: &Shutdown) -> Result<(), BusError> {
         let pending = self.gate.fold().lock().pending()?;
-        for (seq, address) in pending {
-            loop {
-                if shutdown.is_requested() || self.desk.lock().knows(seq) {
-                    break;
-                }
-                match self.gate.bus().event_at(seq, &address).await {
-                    Ok(Some(recorded)) => {
-                        self.desk.lock().take(&recorded, clock::boot_ms());
-                        break;
-                    }
-                    Ok(None) => {
-                        self.gate.fold().lock().settle(seq)?;
-                        break;
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot read what was left to do; trying again");
-                        shutdown.pause(Duration::from_millis(500)).await;
-                    }
+        let taken = pending.iter().map(|(seq, address)| self.take_up_one(*seq, address, shutdown)).collect();
+        side_by_side(taken).await.into_iter().collect()
+    }
+
+    async fn take_up_one(&self, seq: u64, address: &Address, shutdown: &Shutdown) -> Result<(), BusError> {
+        while !shutdown.is_requested() && !self.desk.lock().knows(seq) {
+            match self.gate.bus().event_at(seq, address).await {
+                Ok(Some(recorded)) => self.desk.lock().take(&recorded, clock::boot_ms()),
+                Ok(None) => return Ok(self.gate.fold().lock().settle(seq)?),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read what was left to do; trying again");
+                    shutdown.pause(Duration::from_millis(500)).await;
                 }
             }
         }
         Ok(())
     }
 
-    async fn carry(&self, effect: Effect) -> Result<(), BusError> {
-        let (seq, carried) = match effect {
-            Effect::Activate { seq, keyring, version, barrier } => {
-                (seq, self.activate(&keyring, version, barrier).await)
-            }
-            Effect::Deliver { seq, keyring, version } => (seq, self.deliver(&keyring, version).await),
-            Effect::Receipt { seq, event, applied_on, unreached } => {
-                (seq, self.receipt(seq, &event, applied_on, unreached).await)
-            }
-            Effect::Settle { seq } => (seq, Ok(())),
-            Effect::Withdraw { keyring, versions } => return self.withdraw(&keyring, &versions).await,
-        };
-        match carried {
-            Ok(()) => {
-                self.gate.fold().lock().settle(seq)?;
-                self.desk.lock().done(seq);
-            }
-            Err(BusError::Table(error)) => return Err(error.into()),
-            Err(error) => {
-                tracing::warn!(seq, %error, "some work waits; it is tried again");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                self.desk.lock().again(seq);
+    /// Carries out what became ready together: activations in one batch, and one note of all that is done.
+    async fn carry_all(&self, effects: Vec<Effect>) -> Result<(), BusError> {
+        let (mut activations, mut rest) = (Vec::new(), Vec::new());
+        for effect in effects {
+            match effect {
+                Effect::Activate { seq, keyring, version, barrier } => {
+                    activations.push((seq, keyring, version, barrier));
+                }
+                Effect::Deliver { .. }
+                | Effect::Receipt { .. }
+                | Effect::Settle { .. }
+                | Effect::Withdraw { .. } => rest.push(effect),
             }
         }
+        let rest = side_by_side(rest.into_iter().map(|effect| self.carry(effect)).collect());
+        let (activated, rest) = tokio::join!(self.activate_all(activations), rest);
+        let (mut done, mut again) = (Vec::new(), Vec::new());
+        for (seq, carried) in activated.into_iter().chain(rest.into_iter().flatten()) {
+            match carried {
+                Ok(()) => done.push(seq),
+                Err(BusError::Table(error)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(seq, %error, "some work waits; it is tried again");
+                    again.push(seq);
+                }
+            }
+        }
+        self.gate.fold().lock().settle_all(&done)?;
+        done.iter().for_each(|seq| self.desk.lock().done(*seq));
+        if !again.is_empty() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            again.iter().for_each(|seq| self.desk.lock().again(*seq));
+        }
         Ok(())
+    }
+
+    async fn carry(&self, effect: Effect) -> Option<(u64, Result<(), BusError>)> {
+        match effect {
+            Effect::Activate { seq, keyring, version, barrier } => {
+                self.activate_all(vec![(seq, keyring, version, barrier)]).await.pop()
+            }
+            Effect::Deliver { seq, keyring, version } => Some((seq, self.deliver(&keyring, version).await)),
+            Effect::Receipt { seq, event, applied_on, unreached } => {
+                Some((seq, self.receipt(seq, &event, applied_on, unreached).await))
+            }
+            Effect::Settle { seq } => Some((seq, Ok(()))),
+            Effect::Withdraw { keyring, versions } => {
+                if let Err(error) = self.withdraw(&keyring, &versions).await {
+                    tracing::warn!(%keyring, %error, "a cancelled key's sealed secret lies on");
+                }
+                None
+            }
+        }
     }
 
     fn state(&self, address: &Address) -> Result<State, BusError> {
         Ok(self.gate.load(address, CommandId(0))?.state)
     }
 
+    async fn activate_all(&self, ready: Vec<Activation>) -> Vec<(u64, Result<(), BusError>)> {
+        let orders = side_by_side(ready.iter().map(|ready| self.activation(ready)).collect()).await;
+        let (mut results, mut seqs, mut together) = (Vec::new(), Vec::new(), Vec::new());
+        for ((seq, ..), order) in ready.iter().zip(orders) {
+            match order {
+                Ok(Some(order)) => {
+                    seqs.push(*seq);
+                    together.push(order);
+                }
+                Ok(None) => results.push((*seq, Ok(()))),
+                Err(error) => results.push((*seq, Err(error))),
+            }
+        }
+        for (seqs, orders) in seqs.chunks(BATCH_MAX).zip(together.chunks(BATCH_MAX)) {
+            let executed = self.gate.execute_all(orders).await;
+            for ((seq, order), executed) in seqs.iter().zip(orders).zip(executed) {
+                if let Ok(Executed::Rejected(rejection)) = &executed {
+                    tracing::info!(address = %order.address, %rejection, "not activated");
+                }
+                results.push((*seq, executed.map(|_| ())));
+            }
+        }
+        results
+    }
+
     /// Never without a sealed secret that its owner can be given (SAFETY 7).
-    async fn activate(
-        &self,
-        keyring: &KeyringId,
-        version: Version,
-        barrier: Barrier,
-    ) -> Result<(), BusError> {
+    async fn activation(&self, ready: &Activation) -> Result<Option<Order>, BusError> {
+        let (_, keyring, version, barrier) = ready;
         let address = Address::Keyring(keyring.clone());
         let state = self.state(&address)?;
-        let Some(key) = state.keys.get(&version) else { return Ok(()) };
+        let Some(key) = state.keys.get(version) else { return Ok(None) };
         let deliverable = key.origin == Origin::Imported || self.gate.bus().staged(key.kid).await?.is_some();
         let (word, act) = if deliverable {
-            ("activate", Act::Activate { version, barrier })
+            ("activate", Act::Activate { version: *version, barrier: barrier.clone() })
         } else {
             let why = Retirement::Cancelled("no sealed secret was staged".to_owned());
-            ("cancel", Act::Retire { version, why })
+            ("cancel", Act::Retire { version: *version, why })
         };
         let parts = [word, &subject::event(&address), &version.0.to_string()];
-        let actor = Actor::service("propagator");
-        let executed = self.gate.execute(&address, CommandId(derived(&parts)), &actor, act).await?;
-        if let Executed::Rejected(rejection) = executed {
-            tracing::info!(%keyring, %version, %rejection, "not activated");
-        }
-        Ok(())
+        let id = CommandId(derived(&parts));
+        Ok(Some(Order { address, id, actor: Actor::service("propagator"), act }))
     }
 
     /// Puts the sealed secret where its owner finds it. Done twice it is the same delivery.
     async fn deliver(&self, keyring: &KeyringId, version: Version) -> Result<(), BusError> {
         let state = self.state(&Address::Keyring(keyring.clone()))?;
         let Some(key) = state.keys.get(&version) else { return Ok(()) };
+        if key.origin == Origin::Imported {
+            // Its owner has it.
+            return Ok(());
+        }
         if !key.state.is_live() {
             // It ended meanwhile: its owner has no use for it.
             return self.gate.bus().withdraw(key.kid).await;

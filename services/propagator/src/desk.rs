@@ -7,6 +7,9 @@ use keywheel_domain::{Address, At, EdgeId, Event, Fact, KeyringId, Kid, Recorded
 use keywheel_wire::pulse::Pulse;
 use std::collections::BTreeMap;
 
+/// Most effects that are in hand at once.
+const IN_HAND_MAX: usize = 1000;
+
 /// What an event left to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Task {
@@ -20,12 +23,30 @@ enum Task {
     Forget { edge: EdgeId },
 }
 
+/// What a piece of work waits for; of one kind the older is never ready later than the newer. What ends a
+/// key goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Awaits {
+    Reach,
+    Nothing,
+    Barrier,
+    Leaving,
+}
+
+fn awaits(task: &Task) -> Awaits {
+    match task {
+        Task::Prove { .. } => Awaits::Reach,
+        Task::Deliver { .. } => Awaits::Nothing,
+        Task::Activate { .. } => Awaits::Barrier,
+        Task::Forget { .. } => Awaits::Leaving,
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Work {
     task: Task,
     /// When this propagator itself saw the event in the log, on its own clock.
     seen: u64,
-    in_hand: bool,
 }
 
 /// Something to be done now.
@@ -80,14 +101,21 @@ pub enum Effect {
 #[derive(Clone, Debug)]
 pub struct Desk {
     fleet: Fleet,
-    work: BTreeMap<u64, Work>,
+    /// What waits, by what it waits for, the oldest first: where that is not ready, nothing after it is.
+    waiting: BTreeMap<Awaits, BTreeMap<u64, Work>>,
+    in_hand: BTreeMap<u64, Work>,
     withdrawals: Vec<(KeyringId, Vec<Version>)>,
 }
 
 impl Desk {
     /// An empty desk of a fleet whose lease is `lease`.
     pub fn new(lease: Span) -> Self {
-        Self { fleet: Fleet::new(lease), work: BTreeMap::new(), withdrawals: Vec::new() }
+        Self {
+            fleet: Fleet::new(lease),
+            waiting: BTreeMap::new(),
+            in_hand: BTreeMap::new(),
+            withdrawals: Vec::new(),
+        }
     }
 
     /// The live picture.
@@ -143,26 +171,34 @@ impl Desk {
                 _,
             ) => return,
         };
-        self.work.entry(recorded.seq).or_insert(Work { task, seen: now, in_hand: false });
+        if !self.knows(recorded.seq) {
+            self.put(recorded.seq, Work { task, seen: now });
+        }
+    }
+
+    fn put(&mut self, seq: u64, work: Work) {
+        self.waiting.entry(awaits(&work.task)).or_default().insert(seq, work);
     }
 
     /// Whether work for this event is here already.
     pub fn knows(&self, seq: u64) -> bool {
-        self.work.contains_key(&seq)
+        self.in_hand.contains_key(&seq) || self.waiting.values().any(|waiting| waiting.contains_key(&seq))
     }
 
-    /// What may be done now. Each effect is given once, until it is [`Desk::done`] or [`Desk::again`].
+    /// What may be done now, with what is in hand at most [`IN_HAND_MAX`]. Each effect is given once, until
+    /// it is [`Desk::done`] or [`Desk::again`]. Costs what it gives, however much waits.
     pub fn step(&mut self, now: u64) -> Vec<Effect> {
         let mut effects: Vec<Effect> = std::mem::take(&mut self.withdrawals)
             .into_iter()
             .map(|(keyring, versions)| Effect::Withdraw { keyring, versions })
             .collect();
-        for (seq, work) in &mut self.work {
-            if work.in_hand {
-                continue;
-            }
-            if let Some(effect) = ready(&self.fleet, *seq, work, now) {
-                work.in_hand = true;
+        for waiting in self.waiting.values_mut() {
+            while self.in_hand.len() < IN_HAND_MAX
+                && let Some(oldest) = waiting.first_entry()
+                && let Some(effect) = ready(&self.fleet, *oldest.key(), oldest.get(), now)
+            {
+                let (seq, work) = oldest.remove_entry();
+                self.in_hand.insert(seq, work);
                 effects.push(effect);
             }
         }
@@ -171,13 +207,13 @@ impl Desk {
 
     /// An effect was carried out for good.
     pub fn done(&mut self, seq: u64) {
-        self.work.remove(&seq);
+        self.in_hand.remove(&seq);
     }
 
     /// An effect could not be carried out; it is to be tried again.
     pub fn again(&mut self, seq: u64) {
-        if let Some(work) = self.work.get_mut(&seq) {
-            work.in_hand = false;
+        if let Some(work) = self.in_hand.remove(&seq) {
+            self.put(seq, work);
         }
     }
 

@@ -207,6 +207,22 @@ impl Fold {
         Ok(())
     }
 
+    /// Marks the work of many events as done, in one transaction.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn settle_all(&self, seqs: &[u64]) -> Result<(), TableError> {
+        if seqs.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.connection.unchecked_transaction()?;
+        for seq in seqs {
+            transaction.prepare_cached("DELETE FROM pending WHERE seq = ?1")?.execute([seq])?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
     /// A note of the shell's own.
     ///
     /// # Errors
