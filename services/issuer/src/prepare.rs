@@ -7,7 +7,7 @@ use keywheel_bus::intake::{Handler, Prepared, Refusal};
 use keywheel_domain::command::{Minted, SpecAsked};
 use keywheel_domain::event::{CommandId, RotationId};
 use keywheel_domain::policy::{Policy, PolicyChange};
-use keywheel_domain::{Act, Address, Digest, KeySpec, State, Version};
+use keywheel_domain::{Act, Address, At, Digest, KeySpec, State, Version};
 use keywheel_token::{Brand, Recipient, id, mint, seal};
 use keywheel_wire::command::{Ask, Request, RollbackTo};
 use keywheel_wire::delivery::Sealed;
@@ -38,7 +38,9 @@ impl Handler for Issuer {
                 let policy = self.policy_for_rotation(address, state, change)?;
                 self.rotation(recipient.as_deref(), spec, supersedes, policy)
             }
-            Ask::Import { digest, spec, label } => Ok(self.import(*digest, spec, label.as_deref(), policy)),
+            Ask::Import { digest, spec, expires_at, label } => {
+                Ok(self.import(*digest, spec, *expires_at, label.as_deref(), policy))
+            }
             Ask::Rollback { to, revoke_new } => self.rollback(address, *to, *revoke_new, policy).await,
             Ask::Policy(change) => {
                 Ok(Prepared { act: Act::SetPolicy { change: change.clone() }, sealed: None })
@@ -105,7 +107,14 @@ impl Issuer {
         Ok((minted, sealed))
     }
 
-    fn import(&self, digest: Digest, spec: &SpecAsked, label: Option<&str>, policy: Policy) -> Prepared {
+    fn import(
+        &self,
+        digest: Digest,
+        spec: &SpecAsked,
+        expires_at: Option<At>,
+        label: Option<&str>,
+        policy: Policy,
+    ) -> Prepared {
         // Only the kid of a fresh key is used: an imported key keeps its own text.
         let minted = Minted { kid: mint(&self.brand).kid, digest, rotation: RotationId(id::fresh()) };
         let mut meta = spec.meta.clone().unwrap_or_default();
@@ -115,7 +124,7 @@ impl Issuer {
         let spec = KeySpec {
             scopes: spec.scopes.clone().unwrap_or_default(),
             cidrs: spec.cidrs.clone().unwrap_or_default(),
-            expires_at: spec.expires_in.map(|span| self.gate.now().after(span)),
+            expires_at: expires_at.or(spec.expires_in.map(|span| self.gate.now().after(span))),
             meta,
         };
         Prepared { act: Act::Import { minted, spec, policy }, sealed: None }

@@ -88,6 +88,8 @@ pub enum Ask {
         digest: Digest,
         /// What it permits.
         spec: SpecAsked,
+        /// When it ends, where that is known as a moment rather than as a length of time.
+        expires_at: Option<At>,
         /// The platform's own name for it.
         label: Option<String>,
     },
@@ -233,6 +235,7 @@ document!(WireImport {
     scopes: Option<Vec<String>>,
     cidrs: Option<Vec<String>>,
     expires_in: Option<Length>,
+    expires_at: Option<Moment>,
     meta: Option<BTreeMap<String, String>>,
 });
 document!(WireEdge { edge: String });
@@ -308,7 +311,11 @@ impl WireImport {
     fn read(self) -> Read {
         let spec = spec(self.scopes, self.cidrs, self.expires_in, self.meta)?;
         let label = self.label.as_deref().map(|text| free_text("label", text)).transpose()?;
-        Ok((self.actor, Ask::Import { digest: Digest(self.digest.0), spec, label }))
+        if self.expires_in.is_some() && self.expires_at.is_some() {
+            return Err(Malformed::new("expires_at", "give either `expires_in` or `expires_at`"));
+        }
+        let expires_at = self.expires_at.map(|moment| moment.0);
+        Ok((self.actor, Ask::Import { digest: Digest(self.digest.0), spec, expires_at, label }))
     }
 }
 

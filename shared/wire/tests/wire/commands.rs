@@ -44,7 +44,7 @@ const DOCUMENTS: [&str; 20] = [
     r#"{"id": "22222222-2222-4222-8222-222222222200", "actor": "dana", "colour": "blue"}"#,
 ];
 
-const FIELDS: [(Verb, &str); 58] = [
+const FIELDS: [(Verb, &str); 60] = [
     (Verb::Issue, r#""version": 1"#),
     (Verb::Issue, r#""scopes": "a""#),
     (Verb::Issue, r#""scopes": ["a", 7]"#),
@@ -60,6 +60,11 @@ const FIELDS: [(Verb, &str); 58] = [
     (Verb::Issue, r#""expires_in": "0s""#),
     (Verb::Issue, r#""expires_in": "36501d""#),
     (Verb::Issue, r#""expires_in": "99999999999999999999d""#),
+    (Verb::Issue, r#""expires_at": "2027-01-31T12:00:00Z""#),
+    (
+        Verb::Import,
+        r#""digest": "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a", "expires_in": "90d", "expires_at": "2027-01-31T12:00:00Z""#,
+    ),
     (Verb::Issue, r#""meta": {"team": 7}"#),
     (Verb::Issue, r#""meta": {"": "x"}"#),
     (Verb::Issue, r#""meta": {"a": ""}"#),

@@ -54,7 +54,18 @@ fn commands() -> Vec<(&'static str, Verb, Ask)> {
     let supersedes = vec![Version(1), Version(2)];
     let reason = || "found in a public repository".to_owned();
     let rollback = |to| Ask::Rollback { to, revoke_new: true };
-    let import = Ask::Import { digest: Digest([0x5a; 32]), spec: spec(), label: Some("legacy key".into()) };
+    let import = Ask::Import {
+        digest: Digest([0x5a; 32]),
+        spec: spec(),
+        expires_at: None,
+        label: Some("legacy key".into()),
+    };
+    let until = Ask::Import {
+        digest: Digest([0x5a; 32]),
+        spec: SpecAsked::default(),
+        expires_at: Some(NOON),
+        label: None,
+    };
     let rotate = Ask::Rotate { recipient: recipient(), spec: spec(), supersedes, policy: change() };
     let fewest = Ask::Issue { recipient: None, spec: SpecAsked::default() };
     vec![
@@ -70,6 +81,7 @@ fn commands() -> Vec<(&'static str, Verb, Ask)> {
         ("rollback-to_time", Verb::Rollback, rollback(RollbackTo::Time(NOON))),
         ("policy", Verb::Policy, Ask::Policy(change())),
         ("import", Verb::Import, import),
+        ("import-expires_at", Verb::Import, until),
         ("edge-add", Verb::EdgeAdd, Ask::EdgeAdd(edge("edge-a"))),
         ("edge-remove", Verb::EdgeRemove, Ask::EdgeRemove(edge("edge-a"))),
     ]
