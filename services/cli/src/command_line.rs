@@ -25,7 +25,7 @@ enum Command {
 const ID: &str = "0190a0c2-7b7e-7d3e-8f00-000000000001";
 
 /// Every line that people are shown or would type.
-const FINE: [&str; 37] = [
+const FINE: [&str; 41] = [
     "issue acme/app",
     "issue acme/app --scope a --scope b --cidr 10.0.0.0/8 --expires-in 90d --meta k=v --meta l=w",
     "issue acme/app --standing-recipient --output json --timeout 30s --actor alice",
@@ -43,6 +43,10 @@ const FINE: [&str; 37] = [
     "rollback acme/app --to-time 2026-01-31T12:00:00Z --revoke-new",
     "rollback acme/app --rotation 0190a0c2-7b7e-7d3e-8f00-000000000001 -y",
     "import acme/app --digest 2e51627a53aac4c0ebf52c6b11fe100c5081edb20dee1a928e4b854f694454be --label x",
+    "import acme/app --digest-file digests.txt --scope a --expires-in 90d --label x",
+    "import acme/app --digest-file -",
+    "import --csv keys.csv --strict --report skipped.csv --until accepted",
+    "import --csv - --dry-run",
     "policy get acme",
     "policy get acme/app",
     "policy set acme/app --quiet 1h --class strict --max-active 2 --clear every --clear overlap-max",
@@ -65,7 +69,7 @@ const FINE: [&str; 37] = [
     "up --home x",
 ];
 
-const WRONG: [&str; 20] = [
+const WRONG: [&str; 24] = [
     "issue",
     "issue acme",
     "issue ACME/app",
@@ -82,6 +86,10 @@ const WRONG: [&str; 20] = [
     "revoke --version 1 --reason leaked",
     "rollback acme/app --to-seq 1 --to-time 2026-01-31T12:00:00Z",
     "import acme/app --digest 00",
+    "import acme/app",
+    "import --digest-file digests.txt",
+    "import acme/app --csv keys.csv",
+    "import acme/app --digest-file a --csv keys.csv",
     "policy set acme --clear nothing",
     "policy set acme --recipient nobody",
     "verify",

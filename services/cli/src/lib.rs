@@ -7,6 +7,7 @@
 //! - [`GlobalOptions`], [`Operator`], [`run()`]: what the one binary composes
 //! - `issue`, `rotate`, `import`, `activate`, `retire`, `revoke`, `rollback`, `policy`: one file per command
 //! - `status`, `edges`, `log`, `verify`, `fetch`, `recipient`: what reads and shows
+//! - `import_rows`, `import_bulk`: many keys at once, checked, then sent in batches
 //! - `await_activation`, `await_receipt`, `await_retirement`: waiting for a proof, and saying what it waits for
 //! - `session`, `context`, `document`, `outage`: from the context file to a command's outcome
 //! - `replay`, `fleet`: the log folded, the edges' pulses heard
@@ -26,6 +27,8 @@ mod fetch;
 mod fleet;
 mod handover;
 mod import;
+mod import_bulk;
+pub mod import_rows;
 mod issue;
 mod key_input;
 mod log;

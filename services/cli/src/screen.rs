@@ -153,6 +153,21 @@ fn colour(part: &str) -> Option<usize> {
     is_colour.then(|| code.len() + 2)
 }
 
+impl Screen {
+    /// A bar on standard error that fills; on a terminal only.
+    pub fn progress(&self, total: usize) -> Live {
+        if !std::io::stderr().is_terminal() {
+            return Live(None);
+        }
+        let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+        let template = "{bar:30} {human_pos} of {human_len}, {per_sec}, {eta} left {wide_msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Live(Some(bar))
+    }
+}
+
 fn to_json(document: &impl Serialize) -> String {
     serde_json::to_string(document).expect("our own documents have text keys")
 }
@@ -170,6 +185,16 @@ impl Live {
     pub fn say(&self, text: &str) {
         if let Some(bar) = &self.0 {
             bar.set_message(plain::line(text).into_owned());
+        }
+    }
+}
+
+impl Live {
+    /// So many are done.
+    pub fn at(&self, done: usize) {
+        if let Some(bar) = &self.0 {
+            bar.set_message("");
+            bar.set_position(done as u64);
         }
     }
 }

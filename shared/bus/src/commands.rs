@@ -1,6 +1,8 @@
 //! Publishing commands and waiting for their outcomes, as an operator does.
 
+use crate::batch::{BATCH_MAX, Letter};
 use crate::error::Trying;
+use crate::queue::side_by_side;
 use crate::{Bus, BusError};
 use keywheel_domain::Address;
 use keywheel_domain::event::CommandId;
@@ -24,6 +26,25 @@ impl Bus {
         let subject = subject::command(address, verb);
         let sent = self.context().publish(subject, document.to_string().into()).await;
         sent.trying("publishing a command")?.await.trying("publishing a command")?;
+        Ok(())
+    }
+
+    /// Publishes many commands, in atomic batches where the bus takes them; resolves when all are durable.
+    ///
+    /// # Errors
+    /// When it is not certain that all were stored; sending them again is safe.
+    pub async fn send_commands(&self, commands: &[(Address, Verb, Value)]) -> Result<(), BusError> {
+        for some in commands.chunks(BATCH_MAX) {
+            let letter = |(address, verb, document): &(Address, Verb, Value)| {
+                Letter::new(subject::command(address, *verb), document.to_string().into_bytes(), None)
+            };
+            let letters: Vec<_> = some.iter().map(letter).collect();
+            if self.send_batch("publishing commands", &letters).await.is_none() {
+                let singly =
+                    some.iter().map(|(address, verb, document)| self.send_command(address, *verb, document));
+                side_by_side(singly.collect()).await.into_iter().collect::<Result<(), _>>()?;
+            }
+        }
         Ok(())
     }
 

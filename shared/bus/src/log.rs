@@ -206,9 +206,18 @@ impl Bus {
         filter: &str,
         from: u64,
     ) -> Result<Vec<(Message, At)>, BusError> {
+        let request = serde_json::json!({ "batch": PAGE, "seq": from.max(1), "next_by_subj": filter });
+        self.direct_get(stream, &request).await
+    }
+
+    /// What a direct get of several messages finds, each with the time at which it was stored.
+    pub(crate) async fn direct_get(
+        &self,
+        stream: &'static str,
+        request: &serde_json::Value,
+    ) -> Result<Vec<(Message, At)>, BusError> {
         let inbox = self.client().new_inbox();
         let mut replies = self.client().subscribe(inbox.clone()).await.trying("subscribing to replies")?;
-        let request = serde_json::json!({ "batch": PAGE, "seq": from.max(1), "next_by_subj": filter });
         self.client()
             .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request.to_string().into())
             .await

@@ -11,6 +11,7 @@ use keywheel_wire::outcome::{self, Intent, Outcome, Result as Entry};
 use keywheel_wire::subject;
 use keywheel_wire::text::Id;
 use serde::Serialize;
+use std::collections::HashMap;
 
 /// What lies under a command id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,25 @@ impl Bus {
             }
             Err(error) => Err(error).trying("reading an outcome"),
         }
+    }
+
+    /// The outcomes that there are of up to 1,000 commands, by one direct get.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn outcomes(&self, ids: &[CommandId]) -> Result<HashMap<CommandId, Outcome>, BusError> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let subjects: Vec<_> = ids.iter().map(|id| subject::result(id.0)).collect();
+        let request = serde_json::json!({ "multi_last": subjects, "batch": ids.len() });
+        let found = self.direct_get(subject::RESULTS, &request).await?;
+        let read =
+            |(message, _): &(keywheel_table::Message, At)| match outcome::read(&message.payload).ok()? {
+                Entry::Final(outcome) => Some((CommandId(outcome.command_id.0), outcome)),
+                Entry::Intent(_) => None,
+            };
+        Ok(found.iter().filter_map(read).collect())
     }
 
     /// Writes an intent over `expects` (0: nothing). False when something else lies there.

@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod cut_off;
+mod importing;
 mod kills;
 mod process;
 mod replicas;
