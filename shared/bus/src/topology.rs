@@ -6,6 +6,7 @@ use crate::{Bus, BusError};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use keywheel_domain::EdgeId;
+use keywheel_wire::command::COMMAND_BYTES_MAX;
 use keywheel_wire::delivery::SEALED_BYTES_MAX;
 use keywheel_wire::event::EVENT_BYTES_MAX;
 use keywheel_wire::notice::NOTICE_BYTES_MAX;
@@ -22,13 +23,17 @@ const CONSUMERS_MAX: i32 = 100_000;
 const UNACKNOWLEDGED_MAX: i64 = 16 * BATCH_MAX as i64;
 /// What headers may add to a payload's own bound.
 const HEADER_BYTES: usize = 4096;
+/// More than a command has, so that one that is too large is answered and not only refused.
+const COMMAND_STORED_MAX: usize = 2 * COMMAND_BYTES_MAX;
 /// Messages that may wait in a queue; whoever sends one more is refused, and tries again.
 const QUEUED_MAX: i64 = 1_000_000;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Every stream as PROTOCOL section 2 has it.
 pub fn streams(replicas: usize) -> Vec<Config> {
-    let file = |name: &str, subjects: Vec<String>| Config {
+    // Nothing is stored that its readers would not read.
+    let file = |name: &str, subjects: Vec<String>, payload_max: usize| Config {
+        max_message_size: i32::try_from(payload_max + HEADER_BYTES).unwrap_or(i32::MAX),
         name: name.to_owned(),
         subjects,
         storage: StorageType::File,
@@ -38,65 +43,55 @@ pub fn streams(replicas: usize) -> Vec<Config> {
         ..Config::default()
     };
     let all = |subject: &str| vec![subject.to_owned()];
-    // Nothing is stored that its readers would not read.
-    let bytes = |payload_max: usize| i32::try_from(payload_max + HEADER_BYTES).unwrap_or(i32::MAX);
     vec![
         Config {
-            max_message_size: bytes(EVENT_BYTES_MAX),
             deny_delete: true,
             deny_purge: true,
             allow_atomic_publish: true,
             duplicate_window: Duration::from_secs(120),
-            ..file(subject::EVENTS, all(subject::EVENTS_ALL))
+            ..file(subject::EVENTS, all(subject::EVENTS_ALL), EVENT_BYTES_MAX)
         },
         Config {
             retention: RetentionPolicy::WorkQueue,
-            // More than a command has, so that one that is too large is answered and not only refused.
-            max_message_size: 128 * 1024,
             allow_atomic_publish: true,
             max_messages: QUEUED_MAX,
             discard: DiscardPolicy::New,
-            ..file(subject::COMMANDS, Verb::ALL.iter().map(|verb| verb.filter()).collect())
+            ..file(
+                subject::COMMANDS,
+                Verb::ALL.iter().map(|verb| verb.filter()).collect(),
+                COMMAND_STORED_MAX,
+            )
         },
         Config {
-            max_message_size: bytes(OUTCOME_BYTES_MAX),
             max_age: DAY,
             max_messages_per_subject: 1,
             allow_atomic_publish: true,
-            ..file(subject::RESULTS, all(subject::RESULTS_ALL))
+            ..file(subject::RESULTS, all(subject::RESULTS_ALL), OUTCOME_BYTES_MAX)
         },
         Config {
-            max_message_size: bytes(REPORT_BYTES_MAX),
             retention: RetentionPolicy::WorkQueue,
             max_messages: QUEUED_MAX,
             discard: DiscardPolicy::New,
-            ..file(subject::USAGE, all(subject::USAGE_ALL))
+            ..file(subject::USAGE, all(subject::USAGE_ALL), REPORT_BYTES_MAX)
         },
         Config {
-            max_message_size: bytes(SEALED_BYTES_MAX),
             max_messages_per_subject: 1,
             allow_atomic_publish: true,
-            ..file(subject::STAGE, all(subject::STAGE_ALL))
+            ..file(subject::STAGE, all(subject::STAGE_ALL), SEALED_BYTES_MAX)
         },
         Config {
-            max_message_size: bytes(SEALED_BYTES_MAX),
             max_messages_per_subject: 1,
             allow_message_ttl: true,
-            ..file(subject::DELIVERY, all(subject::DELIVERY_ALL))
+            ..file(subject::DELIVERY, all(subject::DELIVERY_ALL), SEALED_BYTES_MAX)
         },
         // Synced like the rest: an edge's last contact is read from here, so that a pulse which was
         // acknowledged and then lost would let its horizon end too early; and a lone server forgets a
         // memory stream altogether when it restarts, after which no edge could renew its lease.
         Config {
-            max_message_size: bytes(PULSE_BYTES_MAX),
             max_messages_per_subject: 1,
-            ..file(subject::PULSE, all(subject::PULSE_ALL))
+            ..file(subject::PULSE, all(subject::PULSE_ALL), PULSE_BYTES_MAX)
         },
-        Config {
-            max_message_size: bytes(NOTICE_BYTES_MAX),
-            deny_delete: true,
-            ..file(subject::NOTICES, all(subject::NOTICES_ALL))
-        },
+        Config { deny_delete: true, ..file(subject::NOTICES, all(subject::NOTICES_ALL), NOTICE_BYTES_MAX) },
     ]
 }
 
