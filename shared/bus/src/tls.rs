@@ -63,11 +63,13 @@ fn certificates(field: &'static str, path: &Path) -> Result<(), BusError> {
 }
 
 fn words(error: &PemError, wanted: &str) -> String {
-    match error {
-        PemError::Io(error) => error.to_string(),
-        PemError::NoItemsFound => format!("there is no PEM {wanted} in it"),
-        error => format!("it is no PEM {wanted}: {error}"),
+    if let PemError::Io(error) = error {
+        return error.to_string();
     }
+    if matches!(error, PemError::NoItemsFound) {
+        return format!("there is no PEM {wanted} in it");
+    }
+    format!("it is no PEM {wanted}: {error}")
 }
 
 fn fault(field: &'static str, path: &Path, detail: &str) -> BusError {
