@@ -4,9 +4,12 @@
 #[path = "../../../shared/wire/tests/wire/anything.rs"]
 mod anything;
 mod asyncapi;
+mod bus_store;
 mod documents;
+mod edge_answers;
 mod fields;
 mod future;
+mod live;
 mod mutants;
 mod openapi;
 mod schemas;
