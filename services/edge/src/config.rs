@@ -1,19 +1,19 @@
 //! What an edge is told: a file and the environment, checked before any port opens.
 
 use crate::address;
-use crate::listen::{Mode, Place};
+use crate::place::{Mode, Place};
 use ipnet::IpNet;
 use keywheel_bus::BusConfig;
 use keywheel_bus::station::fleet_lease;
 use keywheel_domain::{EdgeId, Span};
-use keywheel_runtime::ConfigError;
 use keywheel_runtime::log::LogConfig;
+use keywheel_runtime::{ConfigError, config};
 use keywheel_token::Brand;
 use keywheel_wire::text::Length;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -119,6 +119,14 @@ impl TryFrom<KeyTexts> for KeyConfig {
 const PULSE_MIN: Span = Span(10);
 
 impl Config {
+    /// Reads a file, such as `keywheel edge add` writes, and nothing else.
+    ///
+    /// # Errors
+    /// Names the field.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        config::load(Some(file), [])
+    }
+
     /// Checks what concerns more than one field.
     ///
     /// # Errors
@@ -161,7 +169,7 @@ fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keywheel_runtime::{config, exit};
+    use keywheel_runtime::exit;
 
     const LEAST: &str = r#"
         id = "e1"
@@ -175,7 +183,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("edge.toml");
         std::fs::write(&file, text).unwrap();
-        let config: Config = config::load(Some(&file), [])?;
+        let config = Config::read(&file)?;
         config.check().map(|()| config)
     }
 
@@ -219,6 +227,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "server")]
     #[tokio::test]
     async fn a_bad_configuration_ends_the_run_with_its_code() {
         let mut config = load(LEAST).unwrap();

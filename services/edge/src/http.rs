@@ -19,6 +19,7 @@ use crate::address::Peer;
 use crate::metrics::Metrics;
 use crate::pulse::Origin;
 use crate::table::{Answered, Table};
+use crate::verify::Asked;
 use hyper::body::{Body, Bytes};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request};
@@ -26,6 +27,7 @@ use ipnet::IpNet;
 use keywheel_domain::Span;
 use keywheel_token::Brand;
 use serde::Serialize;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -45,6 +47,16 @@ pub struct App {
     pub trusted_proxies: Arc<[IpNet]>,
     /// Who this is.
     pub origin: Arc<Origin>,
+}
+
+/// What is asked about a text beside whether it is a key.
+pub(crate) struct Asks<'a> {
+    /// Scopes that are required.
+    pub scopes: &'a [&'a str],
+    /// Where the request comes from, where that is known.
+    pub from: Option<IpAddr>,
+    /// Whether the answer is no use of the key.
+    pub is_probe: bool,
 }
 
 pub(crate) const STALE_AGE: HeaderName = HeaderName::from_static("x-keywheel-stale-age");
@@ -75,6 +87,16 @@ where
 }
 
 impl App {
+    /// Answers for a text, and counts the answer.
+    pub(crate) fn ask(&self, endpoint: &'static str, text: &[u8], asks: &Asks<'_>) -> Answered {
+        let began = Instant::now();
+        let presented = keywheel_token::read(text, &self.brand);
+        let asked = Asked { presented, scopes: asks.scopes, from: asks.from };
+        let answered = self.table.verify(&asked, asks.is_probe);
+        self.count(endpoint, &answered, began);
+        answered
+    }
+
     fn count(&self, endpoint: &'static str, answered: &Answered, began: Instant) {
         let (outcome, reason) = match &answered.outcome {
             Ok(_) => ("accepted", "ok"),

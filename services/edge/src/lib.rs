@@ -1,39 +1,63 @@
 //! The edge: replays the log into a table of its own and answers from it whether a key is valid, also
 //! while the bus is away. Whose log it is, and how fresh the table is, it proves with every pulse.
 //!
+//! A process (`keywheel run edge`, feature `server`) or, without features, a library: [`Verifier`]. The feature
+//! `tower` adds [`AuthorizeLayer`], the feature `axum` an extractor of the [`Identity`] that the layer found.
+//!
 //! # Layout
-//! - [`config`]: what it is told
+//! - [`Verifier`]: the check inside a service; [`authorize`]: as a layer before its routes
+//! - [`config`]: what it is told; [`place`]: where to listen
 //! - [`lease`]: how long it may count as fresh; [`note`]: what of that survives a restart
 //! - [`verify`]: the check itself; [`address`]: where a request comes from; [`tally`]: what was accepted
 //! - [`table`]: the one lock that the answers, the lease and the tally's closing stand under
 //! - [`storage`]: its database, opened or set aside; [`follow`]: from the log into the table
-//! - [`pulse`], [`report`]: what it says of itself
+//! - [`pulse`], [`report`]: what it says of itself; [`upkeep`]: all that keeps a table
 //! - [`http`] and its parts, [`envoy`]: what others ask it; [`metrics`]: what operators watch
 //! - [`listen`], [`serve`], [`pace`], [`wiped`]: where they ask, within which bounds, and what is left of it
-//! - [`run()`]: all of it together
+//! - [`run()`]: all of it together as a process
 
 pub mod address;
+#[cfg(feature = "tower")]
+pub mod authorize;
 pub mod config;
+#[cfg(feature = "server")]
 pub mod envoy;
+#[cfg(feature = "axum")]
+mod extract;
 pub mod follow;
 pub mod http;
 pub mod lease;
+#[cfg(feature = "server")]
 pub mod listen;
 pub mod metrics;
 pub mod note;
+#[cfg(feature = "server")]
 pub mod pace;
+pub mod place;
 pub mod pulse;
 pub mod report;
+#[cfg(feature = "server")]
 mod run;
+#[cfg(feature = "server")]
 pub mod serve;
 pub mod storage;
 pub mod table;
 pub mod tally;
+pub mod upkeep;
+mod verifier;
 pub mod verify;
+#[cfg(feature = "server")]
 pub mod wiped;
 
 #[cfg(test)]
 mod scene;
 
+#[cfg(feature = "tower")]
+pub use authorize::AuthorizeLayer;
 pub use config::Config;
+pub use keywheel_domain::verdict::Refusal;
+#[cfg(feature = "server")]
 pub use run::run;
+pub use table::Answered;
+pub use verifier::Verifier;
+pub use verify::Identity;

@@ -76,6 +76,21 @@ fn find(
 }
 
 impl Identity {
+    /// The tenant's name.
+    pub fn tenant(&self) -> &str {
+        self.keyring.tenant.as_str()
+    }
+
+    /// The client's name, within its tenant.
+    pub fn client(&self) -> &str {
+        self.keyring.client.as_str()
+    }
+
+    /// Whether the key has this scope.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|own| own == scope)
+    }
+
     /// Of a row.
     pub fn of(row: &Row) -> Self {
         Self {

@@ -1,7 +1,8 @@
 //! What Envoy asks and is answered, over a real gRPC connection.
 
 use crate::http::tests::Site;
-use crate::listen::{Listener, Mode, Place};
+use crate::listen::Listener;
+use crate::place::{Mode, Place};
 use crate::serve::{Speaks, serve};
 use envoy_types::ext_authz::v3::pb::{Address, CheckRequest, CheckResponse, HeaderValueOption, HttpResponse};
 use envoy_types::pb::envoy::config::core::v3::{self as core, SocketAddress};

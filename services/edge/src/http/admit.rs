@@ -1,8 +1,8 @@
 //! From a request's headers to an answer: the one way for every protocol in which gateways ask.
 
 use super::credential::{Shown, shown};
-use super::{App, Response, mark, problem};
-use crate::verify::{Asked, Identity};
+use super::{App, Asks, Response, mark, problem};
+use crate::verify::Identity;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use keywheel_wire::text::moment;
@@ -34,6 +34,18 @@ pub fn admit<'a>(
     required: impl Iterator<Item = &'a str>,
     from: impl FnOnce() -> Option<IpAddr>,
 ) -> Admission {
+    ask(app, endpoint, headers, required, from, false)
+}
+
+/// The same; a probe does not count as use.
+pub(crate) fn ask<'a>(
+    app: &App,
+    endpoint: &'static str,
+    headers: &HeaderMap,
+    required: impl Iterator<Item = &'a str>,
+    from: impl FnOnce() -> Option<IpAddr>,
+    is_probe: bool,
+) -> Admission {
     let began = Instant::now();
     let unasked = |code, response| {
         app.metrics.answered(endpoint, "refused", code, began.elapsed());
@@ -45,9 +57,7 @@ pub fn admit<'a>(
         Shown::Doubled => return unasked("doubled_credential", problem::doubled_credential()),
     };
     let scopes: Vec<&str> = required.flat_map(split).collect();
-    let presented = keywheel_token::read(text, &app.brand);
-    let answered = app.table.verify(&Asked { presented, scopes: &scopes, from: from() }, false);
-    app.count(endpoint, &answered, began);
+    let answered = app.ask(endpoint, text, &Asks { scopes: &scopes, from: from(), is_probe });
     let response = match &answered.outcome {
         Ok(identity) => allowed(identity),
         Err(refusal) => problem::refused(*refusal),

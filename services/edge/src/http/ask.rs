@@ -1,7 +1,7 @@
 //! `POST /v1/verify`: programs ask here with a JSON document and are answered with one.
 
-use super::{App, Response, json, mark, problem};
-use crate::verify::{Asked, Identity};
+use super::{App, Asks, Response, json, mark, problem};
+use crate::verify::Identity;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body;
 use keywheel_domain::verdict::Refusal;
@@ -9,7 +9,6 @@ use keywheel_token::KeyText;
 use keywheel_wire::text::Moment;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::IpAddr;
-use std::time::Instant;
 
 const ENDPOINT: &str = "verify";
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -61,17 +60,14 @@ where
         Err(error) if error.is::<LengthLimitError>() => return problem::too_large(BODY_BYTES_MAX),
         Err(_) => return problem::bad_request("", "the request's body could not be read to its end"),
     };
-    let began = Instant::now();
     let question = match read(&bytes) {
         Ok(question) => question,
         Err((field, detail)) => return problem::bad_request(&field, detail),
     };
     drop(bytes);
-    let presented = keywheel_token::read(question.key.expose(), &app.brand);
     let scopes: Vec<&str> = question.scopes.iter().map(String::as_str).collect();
-    let asked = Asked { presented, scopes: &scopes, from: question.ip };
-    let answered = app.table.verify(&asked, question.probe);
-    app.count(ENDPOINT, &answered, began);
+    let asks = Asks { scopes: &scopes, from: question.ip, is_probe: question.probe };
+    let answered = app.ask(ENDPOINT, question.key.expose().as_bytes(), &asks);
     let response = match &answered.outcome {
         Ok(identity) => valid(identity),
         Err(refusal) => invalid(*refusal),

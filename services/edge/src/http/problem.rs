@@ -82,6 +82,13 @@ pub fn too_slow() -> Response {
     problem(StatusCode::REQUEST_TIMEOUT, "too_slow", "the request was not complete in time")
 }
 
+/// Somebody asks whose key it is where nobody looked at it: a layer is missing before the route.
+#[cfg(feature = "axum")]
+pub(crate) fn unguarded() -> Response {
+    let detail = "this route asks for an identity and no `AuthorizeLayer` stands before it";
+    problem(StatusCode::INTERNAL_SERVER_ERROR, "unguarded", detail)
+}
+
 /// No such path.
 pub fn not_found() -> Response {
     problem(StatusCode::NOT_FOUND, "not_found", "nothing is served here")

@@ -54,7 +54,8 @@ pub fn readyz(app: &App) -> Response {
     response
 }
 
-fn unready(status: &Status) -> Option<&'static str> {
+/// Why it should not be asked, if so.
+pub fn unready(status: &Status) -> Option<&'static str> {
     match status.freshness {
         Freshness::Fresh => None,
         Freshness::Stale { .. } => Some("stale"),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::http::tests::Site;
-use crate::listen::{Mode, Place};
+use crate::place::{Mode, Place};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};

@@ -37,12 +37,17 @@ impl History {
 
     /// Issues a first key to `t/<client>`.
     pub async fn issue(&mut self, client: &str) -> String {
+        self.issue_with(client, KeySpec::default()).await
+    }
+
+    /// The same with scopes or addresses.
+    pub async fn issue_with(&mut self, client: &str, spec: KeySpec) -> String {
         let Fresh { text, kid, digest } = mint(&Brand::default());
         let issued = Issued {
             version: Version(1),
             kid,
             digest,
-            spec: KeySpec::default(),
+            spec,
             origin: Origin::Minted,
             reason: IssueReason::Issue,
             policy: Policy::default(),

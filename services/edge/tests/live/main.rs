@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used, missing_docs, clippy::disallowed_methods)]
 
 mod history;
+#[cfg(feature = "axum")]
+mod layer;
+mod library;
 mod process;
 mod server;
 

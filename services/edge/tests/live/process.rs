@@ -24,27 +24,8 @@ pub struct Process {
 impl Process {
     /// Starts one whose files lie in `folder`, and waits until it listens.
     pub async fn start(server: &Server, folder: &Path, lease: &str) -> Process {
+        let config = config(server, folder, lease);
         let data_dir = folder.join("edge");
-        let text = format!(
-            r#"
-            id = "e1"
-            data_dir = "{}"
-            lease = "{lease}"
-            pulse_every = "200ms"
-            report_every = "100ms"
-            [log]
-            level = "warn,keywheel_edge=debug,keywheel_bus=debug"
-            [http]
-            listen = "127.0.0.1:0"
-            [bus]
-            url = "{}"
-            credentials = "{}"
-            "#,
-            data_dir.display(),
-            server.url(),
-            server.seed("edge-e1").display(),
-        );
-        let config: Config = toml::from_str(&text).unwrap();
         log::init(&config.log);
         let address_file = data_dir.join("http.addr");
         let _ = std::fs::remove_file(&address_file);
@@ -100,6 +81,31 @@ impl Process {
     pub async fn until_ready(&self, is_ready: bool) {
         within(async || ((self.get("/readyz", "").await.0 == 200) == is_ready).then_some(())).await;
     }
+}
+
+/// For an edge whose files lie in `folder`.
+pub fn config(server: &Server, folder: &Path, lease: &str) -> Config {
+    let data_dir = folder.join("edge");
+    let text = format!(
+        r#"
+        id = "e1"
+        data_dir = "{}"
+        lease = "{lease}"
+        pulse_every = "200ms"
+        report_every = "100ms"
+        [log]
+        level = "warn,keywheel_edge=debug,keywheel_bus=debug"
+        [http]
+        listen = "127.0.0.1:0"
+        [bus]
+        url = "{}"
+        credentials = "{}"
+        "#,
+        data_dir.display(),
+        server.url(),
+        server.seed("edge-e1").display(),
+    );
+    toml::from_str(&text).unwrap()
 }
 
 async fn within<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
