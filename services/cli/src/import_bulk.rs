@@ -2,7 +2,7 @@
 //! behind all of it, each row until its outcome is known. Killed anywhere and started again it does nothing
 //! twice: a row's command id follows from what the row says.
 
-use crate::await_activation::{activation, proof_words};
+use crate::await_activation::{Activation, activation, proof_words};
 use crate::deadline::Deadline;
 use crate::document::Document;
 use crate::failure::Failure;
@@ -62,7 +62,7 @@ pub(crate) async fn adopt(session: &Session<'_>, sheet: Sheet, wanted: Wanted) -
         let fresh = send_all(session, rows, &mut tally).await?;
         tally.skipped.sort_by_key(|skipped| skipped.line);
         if let (true, true, Some((seq, keyring, version))) = (wanted.until_active, fresh, &tally.last) {
-            proof = Some(activation(session, keyring, *version, *seq, session.deadline()).await?);
+            proof = Some(activation(session, keyring, *version, *seq, session.deadline()).await);
         }
     }
     if let Some(path) = &wanted.report {
@@ -72,11 +72,15 @@ pub(crate) async fn adopt(session: &Session<'_>, sheet: Sheet, wanted: Wanted) -
         "read": read, "imported": tally.imported, "already": tally.already, "skipped": tally.skipped,
         "dry_run": wanted.dry_run, "sent": !refused && !wanted.dry_run,
     });
-    document["proof"] = proof.as_ref().map_or(Value::Null, |proof| proof.to_json());
+    // What was imported is reported also where its proof did not come in time.
+    let proof = proof.transpose();
+    let proven = proof.as_ref().ok().and_then(Option::as_ref);
+    document["proof"] = proven.map_or(Value::Null, Activation::to_json);
     let mut text = vec![said(read, &tally, &wanted, refused)];
-    text.extend(proof.map(|proof| format!("every edge knows them; {}", proof_words(&proof.activated))));
+    text.extend(proven.map(|proof| format!("every edge knows them; {}", proof_words(&proof.activated))));
     text.push(skipped_table(session, &tally.skipped));
     session.screen.show(&document, &text.join("\n"))?;
+    proof?;
     Ok(if tally.skipped.is_empty() { exit::DONE } else { exit::REFUSED })
 }
 

@@ -301,3 +301,6 @@ pub fn refuses_by(contact: At, horizon: Span) -> At {
 pub fn kids(state: &keywheel_domain::State, versions: &[Version]) -> Vec<Kid> {
     versions.iter().filter_map(|version| state.keys.get(version)).map(|key| key.kid).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,5 +168,10 @@ fn unsettled_work_survives_until_it_is_settled() {
     fold.apply(&log.messages, &[]).unwrap();
     assert_eq!(fold.pending().unwrap(), [(4, keyring(1))], "what comes again is not pending again");
     drop(fold);
-    assert_eq!(open(folder.path()).pending().unwrap(), [(4, keyring(1))]);
+    let fold = open(folder.path());
+    assert_eq!(fold.pending().unwrap(), [(4, keyring(1))]);
+    fold.settle_all(&[2, 4, 9]).unwrap();
+    fold.settle_all(&[]).unwrap();
+    drop(fold);
+    assert_eq!(open(folder.path()).pending().unwrap(), []);
 }
