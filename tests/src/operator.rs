@@ -2,6 +2,7 @@
 
 use crate::stack::Context;
 use anyhow::{Context as _, bail};
+use keywheel_bus::connect::read_signers;
 use keywheel_bus::{Bus, BusOptions};
 use keywheel_domain::event::CommandId;
 use keywheel_domain::{Address, KeyringId, Recorded, State, Version};
@@ -11,6 +12,7 @@ use keywheel_wire::outcome::{Outcome, Word};
 use keywheel_wire::subject::Verb;
 use keywheel_wire::text;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long anything that should happen is waited for.
@@ -33,6 +35,7 @@ impl Operator {
             url: context.nats_url.clone(),
             credentials: context.credentials.clone(),
             tls: context.tls.clone(),
+            signers: read_signers(&context.signers).map_err(anyhow::Error::msg)?,
             inbox_prefix: context.inbox_prefix.clone(),
             name: "rig".to_owned(),
             wait: false,
@@ -144,12 +147,12 @@ impl Operator {
     /// # Errors
     /// When the log cannot be read.
     pub async fn history(&self, address: &Address) -> anyhow::Result<(State, Vec<Recorded>)> {
-        let (mut replay, mut events, mut from) = (Replay::default(), Vec::new(), 1);
+        let (mut replay, mut events, mut from) = (Replay::new(Arc::clone(self.bus.signers())), Vec::new(), 1);
         loop {
             let page = self.bus.page(from, Some(address)).await?;
             let Some(last) = page.last() else { return Ok((replay.state, events)) };
             from = last.seq + 1;
-            events.extend(page.iter().filter_map(|message| replay.take(message)));
+            events.extend(page.iter().filter_map(|message| replay.take(message).ok()));
         }
     }
 

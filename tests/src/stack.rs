@@ -82,6 +82,8 @@ pub struct Context {
     /// Its certificates, if the bus speaks TLS.
     #[serde(default)]
     pub tls: Option<TlsConfig>,
+    /// File that says whose events are believed.
+    pub signers: PathBuf,
     /// Where its replies come.
     pub inbox_prefix: String,
     /// The edges.
@@ -253,6 +255,7 @@ impl Context {
             nats_url: String::new(),
             credentials: PathBuf::new(),
             tls: None,
+            signers: PathBuf::new(),
             inbox_prefix: String::new(),
             edges: Vec::new(),
         }

@@ -37,7 +37,7 @@ pub(crate) async fn activation(
     position: u64,
     deadline: Deadline,
 ) -> Result<Activation, Failure> {
-    let mut log = Followed::new(Address::Keyring(keyring.clone()));
+    let mut log = Followed::new(&session.bus, Address::Keyring(keyring.clone()));
     let mut fleet = Fleet::listen(&session.bus).await?;
     let (live, mut outage) = (session.screen.live(), Outage::default());
     loop {

@@ -54,7 +54,7 @@ pub(crate) async fn retirement(
     versions: &[Version],
     deadline: Deadline,
 ) -> Result<Vec<End>, Failure> {
-    let mut log = Followed::new(Address::Keyring(keyring.clone()));
+    let mut log = Followed::new(&session.bus, Address::Keyring(keyring.clone()));
     let mut laggards = Laggards::new(keyring);
     let (live, mut outage) = (session.screen.live(), Outage::default());
     let mut ends = Vec::new();

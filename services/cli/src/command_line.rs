@@ -160,8 +160,10 @@ async fn a_missing_context_ends_with_64_and_an_unreachable_bus_with_3() {
     let seed = home.path().join("operator.nk");
     std::fs::write(&seed, keywheel_token::Credential::fresh().seed().expose()).unwrap();
     let context = serde_json::json!({
-        "nats_url": "nats://127.0.0.1:9", "credentials": seed, "inbox_prefix": "_INBOX_operator", "edges": []
+        "nats_url": "nats://127.0.0.1:9", "credentials": seed, "inbox_prefix": "_INBOX_operator", "edges": [],
+        "signers": "signers.toml"
     });
+    std::fs::write(home.path().join("signers.toml"), crate::scene::signers().to_string()).unwrap();
     std::fs::write(&file, context.to_string()).unwrap();
     assert_eq!(run(status(), &options).await, 3);
 }

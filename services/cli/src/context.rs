@@ -2,6 +2,7 @@
 
 use crate::arguments::GlobalOptions;
 use crate::failure::Failure;
+use keywheel_bus::connect::read_signers;
 use keywheel_bus::{BusOptions, TlsConfig};
 use keywheel_runtime::config::{read_text, variable};
 use keywheel_token::Opener;
@@ -30,6 +31,8 @@ pub(crate) struct Context {
     home: Option<PathBuf>,
     #[serde(default)]
     recipient: Option<PathBuf>,
+    #[serde(default)]
+    signers: Option<PathBuf>,
     #[serde(skip)]
     folder: PathBuf,
 }
@@ -60,15 +63,19 @@ impl Context {
     }
 
     /// How to connect as the operator.
-    pub fn bus_options(&self) -> BusOptions {
-        BusOptions {
+    pub fn bus_options(&self) -> Result<BusOptions, Failure> {
+        let signers = self.signers.as_deref().ok_or_else(no_signers)?;
+        let signers = read_signers(&self.locate(signers))
+            .map_err(|error| Failure::config("signers", format!("signers: {error}")))?;
+        Ok(BusOptions {
             url: self.nats_url.clone(),
             credentials: self.locate(&self.credentials),
             tls: self.tls.as_ref().map(|tls| self.locate_all(tls)),
+            signers,
             inbox_prefix: self.inbox_prefix.clone(),
             name: "keywheel operator".to_owned(),
             wait: false,
-        }
+        })
     }
 
     /// The file with the operator's own recipient seed, whether it exists or not.
@@ -93,6 +100,12 @@ impl Context {
     fn locate(&self, path: &Path) -> PathBuf {
         if path.exists() { path.to_owned() } else { self.folder.join(path) }
     }
+}
+
+fn no_signers() -> Failure {
+    let detail = "signers: missing in the context; name the installation's signers file (`keywheel up` writes one), \
+                  without it no event can be believed";
+    Failure::config("signers", detail)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
@@ -137,7 +150,7 @@ mod tests {
 
     const TEXT: &str = r#"{"nats_url":"nats://127.0.0.1:4222","credentials":"credentials/operator.nk",
         "inbox_prefix":"_INBOX_operator","edges":[{"id":"edge-1","http":"http://127.0.0.1:8081","grpc":null}],
-        "console":null,"lease":"15s","something_later":1}"#;
+        "console":null,"lease":"15s","signers":"signers.toml","something_later":1}"#;
 
     #[test]
     fn a_context_is_read_and_its_paths_are_found() {
@@ -145,7 +158,11 @@ mod tests {
         let file = home.path().join("context.json");
         std::fs::write(&file, TEXT).unwrap();
         let context = Context::read(&file).unwrap();
-        let options = context.bus_options();
+        let told = context.bus_options().unwrap_err();
+        assert_eq!((told.exit, told.code.as_str()), (64, "signers"));
+        assert!(told.detail.contains("signers.toml"), "{}", told.detail);
+        std::fs::write(home.path().join("signers.toml"), crate::scene::signers().to_string()).unwrap();
+        let options = context.bus_options().unwrap();
         assert_eq!(options.credentials, home.path().join("credentials/operator.nk"));
         assert_eq!(options.inbox_prefix, "_INBOX_operator");
         assert_eq!(context.recipient_file(), home.path().join("recipient.xk"));
@@ -165,6 +182,10 @@ mod tests {
         let bad = Context::read(&file).unwrap_err();
         assert_eq!((bad.exit, bad.code.as_str()), (64, "bad_context"));
         assert!(bad.detail.contains("missing field `nats_url`"), "{}", bad.detail);
+        std::fs::write(&file, TEXT.replace("signers", "something_else")).unwrap();
+        let bare = Context::read(&file).unwrap().bus_options().unwrap_err();
+        assert_eq!((bare.exit, bare.code.as_str()), (64, "signers"));
+        assert!(bare.detail.starts_with("signers: missing in the context"), "{}", bare.detail);
         let fits = format!("{TEXT}{}", " ".repeat(CONTEXT_BYTES_MAX - TEXT.len()));
         std::fs::write(&file, &fits).unwrap();
         assert!(Context::read(&file).is_ok());

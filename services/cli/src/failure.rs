@@ -75,6 +75,7 @@ impl From<BusError> for Failure {
             BusError::Credentials(_) => Failure::config("credentials", error),
             BusError::Tls(_) => Failure::config("tls", error),
             BusError::Denied(_) => Failure::config("denied", error),
+            BusError::NotEntitled(_) => Failure::config("signers", error),
             BusError::Failed { .. } | BusError::Stopped => Failure::unreachable(error),
             BusError::Contended(_) | BusError::Frozen(_) | BusError::Table(_) | BusError::Malformed(_) => {
                 Failure::refused("unreadable", error)

@@ -96,7 +96,7 @@ impl Fleet {
         let listening_since = boot_now();
         let mut fleet = Self {
             picture: Picture { listening_since, ..Picture::default() },
-            roster: Followed::new(Address::Installation),
+            roster: Followed::new(bus, Address::Installation),
             pulses,
         };
         fleet.read_roster(bus).await?;

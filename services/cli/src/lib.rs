@@ -21,6 +21,7 @@ mod await_retirement;
 mod context;
 mod deadline;
 mod document;
+mod doubt_words;
 mod edges;
 mod failure;
 mod fetch;
@@ -45,6 +46,8 @@ mod revoke;
 mod rollback;
 mod rotate;
 mod rotate_all;
+#[cfg(test)]
+mod scene;
 mod screen;
 mod session;
 mod spec;

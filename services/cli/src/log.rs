@@ -2,15 +2,18 @@
 
 use crate::arguments::{self, Output};
 use crate::deadline::Deadline;
+use crate::doubt_words;
 use crate::failure::Failure;
 use crate::log_words;
 use crate::outage::Outage;
+use crate::replay::World;
 use crate::screen::Live;
 use crate::session::Session;
 use clap::Args;
 use keywheel_domain::{Address, Recorded, Span};
 use keywheel_runtime::exit;
 use keywheel_table::Message;
+use keywheel_wire::belief::Doubt;
 use keywheel_wire::{event, subject};
 use serde_json::json;
 use std::time::Duration;
@@ -39,12 +42,16 @@ impl Log {
     pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let filter = self.address.as_ref().filter(|address| address.keyring().is_some());
         let (mut from, mut outage, live) = (self.from_seq, Outage::default(), Live::silent());
+        let mut world = World::new(session.bus.signers());
         let deadline = if self.follow { Deadline::within_or_never(None) } else { Deadline::within(Span(0)) };
         loop {
             let page = session.bus.page(from, filter).await.map_err(Failure::from);
             let Some(page) = outage.bridge(page, deadline, &live).await? else { continue };
             for message in page.iter().filter(|message| self.is_meant(message)) {
-                session.screen.line(&line(message, session.screen.output))?;
+                if self.from_seq > 1 {
+                    world.catch_up(&session.bus, message).await?;
+                }
+                session.screen.line(&line(message, &world.take(message), session.screen.output))?;
             }
             match page.last() {
                 Some(last) => from = last.seq + 1,
@@ -65,23 +72,19 @@ impl Log {
     }
 }
 
-fn line(message: &Message, output: Output) -> String {
-    match output {
-        Output::Json => json_line(message),
-        Output::Text => match event::read(&message.subject, &message.payload) {
-            Ok(read) => log_words::line(&Recorded { seq: message.seq, event: read.event }),
-            Err(error) => format!("{:>6}  {}  cannot be understood: {error}", message.seq, message.subject),
-        },
+fn line(message: &Message, taken: &Result<Recorded, Doubt>, output: Output) -> String {
+    match (taken, output) {
+        (Ok(recorded), Output::Text) => log_words::line(recorded),
+        (Ok(_), Output::Json) => json_line(message),
+        (Err(doubt), Output::Text) => doubt_words::line(message.seq, doubt),
+        (Err(doubt), Output::Json) => doubt_words::to_json(message, doubt).to_string(),
     }
 }
 
+/// The event word for word as it stands in the log, also the fields that this version does not know.
 fn json_line(message: &Message) -> String {
-    let unreadable = |why: String| json!({ "subject": message.subject, "unreadable": why });
-    let mut document = match event::to_json(&message.payload) {
-        Ok(document) if document.is_object() => document,
-        Ok(_) => unreadable("no event".to_owned()),
-        Err(error) => unreadable(error.to_string()),
-    };
+    let document = event::to_json(&message.payload).ok().filter(serde_json::Value::is_object);
+    let mut document = document.unwrap_or_default();
     document["seq"] = json!(message.seq);
     document.to_string()
 }
@@ -89,13 +92,11 @@ fn json_line(message: &Message) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scene::{signed, signers};
     use keywheel_domain::event::{CommandId, EventId, Fact};
     use keywheel_domain::{Actor, At, EdgeId, Event};
     use keywheel_wire::event::{Link, write};
-
-    fn message(subject: &str, payload: Vec<u8>) -> Message {
-        Message { seq: 7, subject: subject.to_owned(), payload }
-    }
+    use keywheel_wire::subject::Service;
 
     fn edge_added() -> Message {
         let event = Event {
@@ -107,36 +108,57 @@ mod tests {
             rotation: None,
             fact: Fact::EdgeAdded(EdgeId::parse("edge-1").unwrap()),
         };
-        message("kw.evt._._", write(&event, Link { revision: 1, prev: None }).unwrap())
+        let payload = write(&event, Link { revision: 1, prev: None }, signers().installation()).unwrap();
+        signed(Service::Propagator, 7, "kw.evt._._", payload)
+    }
+
+    fn lines(message: &Message) -> (String, serde_json::Value) {
+        let taken = || World::new(&signers()).take(message);
+        let json = line(message, &taken(), Output::Json);
+        (line(message, &taken(), Output::Text), serde_json::from_str(&json).unwrap())
     }
 
     #[test]
     fn a_line_is_a_sentence_or_a_document() {
-        let added = edge_added();
+        let (text, document) = lines(&edge_added());
         assert_eq!(
-            line(&added, Output::Text),
+            text,
             "2027-01-15T08:00:00Z       7  the installation  EdgeAdded  edge-1 is on the roster (by alice)"
         );
-        let document: serde_json::Value = serde_json::from_str(&line(&added, Output::Json)).unwrap();
         assert_eq!((&document["seq"], &document["type"]), (&json!(7), &json!("EdgeAdded")));
         assert_eq!(document["body"]["edge"], "edge-1");
     }
 
     #[test]
+    fn a_forged_message_is_no_event() {
+        let forged = Message { signed: None, ..edge_added() };
+        let (text, document) = lines(&forged);
+        assert_eq!(text, "     7  NOT BELIEVED  kw.evt._._: it is not signed");
+        assert_eq!((&document["type"], &document["freezes"]), (&json!(null), &json!(false)));
+        assert_eq!(document["claims"]["body"]["edge"], "edge-1");
+    }
+
+    #[test]
     fn what_cannot_be_understood_is_shown_as_such() {
-        let odd = message("kw.evt.acme.app", b"\xc1".to_vec());
-        assert!(line(&odd, Output::Text).contains("kw.evt.acme.app  cannot be understood"));
-        let document: serde_json::Value = serde_json::from_str(&line(&odd, Output::Json)).unwrap();
-        assert_eq!((&document["seq"], &document["subject"]), (&json!(7), &json!("kw.evt.acme.app")));
-        assert!(document["unreadable"].is_string());
-        assert!(json_line(&message("kw.evt.acme.app", vec![1])).contains("unreadable"));
+        for payload in [vec![0xc1], vec![1]] {
+            let odd = signed(Service::Issuer, 7, "kw.evt.acme.app", payload);
+            let (text, document) = lines(&odd);
+            assert!(text.starts_with("     7  FROZEN  kw.evt.acme.app cannot be understood: "), "{text}");
+            assert_eq!((&document["seq"], &document["subject"]), (&json!(7), &json!("kw.evt.acme.app")));
+            assert_eq!((&document["freezes"], &document["claims"]), (&json!(true), &json!(null)));
+        }
     }
 
     #[test]
     fn a_tenants_events_are_its_own_and_its_clients() {
         let meant = |address: &str, subject: &str| {
             let address = Some(arguments::tenant_or_keyring(address).unwrap());
-            Log { address, follow: false, from_seq: 1 }.is_meant(&message(subject, Vec::new()))
+            Log { address, follow: false, from_seq: 1 }.is_meant(&signed(
+                Service::Issuer,
+                7,
+                subject,
+                Vec::new(),
+            ))
         };
         assert!(meant("acme", "kw.evt.acme.app") && meant("acme", "kw.evt.acme._"));
         assert!(!meant("acme", "kw.evt.other.app") && !meant("acme", "kw.evt._._"));

@@ -4,37 +4,48 @@ use crate::failure::Failure;
 use keywheel_bus::Bus;
 use keywheel_domain::{Address, At, Recorded, State, Version};
 use keywheel_table::{Message, Replay};
+use keywheel_wire::belief::Doubt;
+use keywheel_wire::signers::Signers;
 use keywheel_wire::subject;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An address's state, with what a person wants to know beside it.
-#[derive(Default)]
 pub(crate) struct Told {
     replay: Replay,
     /// Since when each version is in its state.
     pub since: BTreeMap<Version, At>,
     /// The position of each version's `KeyIssued`.
     pub issued: BTreeMap<Version, u64>,
+    /// The messages that do not count, by position.
+    pub doubts: BTreeMap<u64, Doubt>,
 }
 
 impl Told {
+    /// Of an address of which nothing was read yet, by a reader that believes `signers`.
+    pub fn new(signers: &Arc<Signers>) -> Self {
+        let replay = Replay::new(Arc::clone(signers));
+        Self { replay, since: BTreeMap::new(), issued: BTreeMap::new(), doubts: BTreeMap::new() }
+    }
+
     /// The state so far.
     pub fn state(&self) -> &State {
         &self.replay.state
     }
 
-    /// Takes the address's next message; gives the event if it was believed.
-    pub fn take(&mut self, message: &Message) -> Option<Recorded> {
+    /// Takes the address's next message; gives the event if it was believed, else why not.
+    pub fn take(&mut self, message: &Message) -> Result<Recorded, Doubt> {
         let words =
             |state: &State| state.keys.iter().map(|(v, key)| (*v, key.state.word())).collect::<Vec<_>>();
         let before = words(self.state());
-        let recorded = self.replay.take(message)?;
+        let taken = self.replay.take(message);
+        let recorded = taken.inspect_err(|doubt| drop(self.doubts.insert(message.seq, doubt.clone())))?;
         let changed = words(self.state()).into_iter().filter(|entry| !before.contains(entry));
         for (version, _) in changed {
             self.since.insert(version, recorded.event.at);
             self.issued.entry(version).or_insert(recorded.seq);
         }
-        Some(recorded)
+        Ok(recorded)
     }
 }
 
@@ -47,13 +58,13 @@ pub(crate) struct Followed {
 
 impl Followed {
     /// From the beginning.
-    pub fn new(address: Address) -> Self {
-        Self { address, from: 1, told: Told::default() }
+    pub fn new(bus: &Bus, address: Address) -> Self {
+        Self { address, from: 1, told: Told::new(bus.signers()) }
     }
 
     /// From the beginning to the end of what the log has now.
     pub async fn read(bus: &Bus, address: Address) -> Result<Self, Failure> {
-        let mut followed = Self::new(address);
+        let mut followed = Self::new(bus, address);
         followed.advance(bus).await?;
         Ok(followed)
     }
@@ -101,24 +112,46 @@ pub(crate) async fn each_message(
 }
 
 /// Everything that the log says, by address.
-#[derive(Default)]
 pub(crate) struct World {
+    signers: Arc<Signers>,
     told: BTreeMap<Address, Told>,
 }
 
 impl World {
+    /// Of which nothing was read yet, by a reader that believes `signers`.
+    pub fn new(signers: &Arc<Signers>) -> Self {
+        Self { signers: Arc::clone(signers), told: BTreeMap::new() }
+    }
+
     /// Replays the whole log.
     pub async fn read(bus: &Bus) -> Result<Self, Failure> {
-        let mut world = World::default();
-        each_message(bus, None, 1, |message| world.take(message)).await?;
+        let mut world = World::new(bus.signers());
+        each_message(bus, None, 1, |message| drop(world.take(message))).await?;
         Ok(world)
     }
 
-    /// Takes the log's next message.
-    pub fn take(&mut self, message: &Message) {
-        if let Ok(address) = subject::parse_event(&message.subject) {
-            self.told.entry(address).or_default().take(message);
+    /// Takes the log's next message; gives the event if it was believed, else why not.
+    pub fn take(&mut self, message: &Message) -> Result<Recorded, Doubt> {
+        let address = subject::parse_event(&message.subject);
+        let address = address.map_err(|error| Doubt::Skip(error.to_string()))?;
+        self.told.entry(address).or_insert_with(|| Told::new(&self.signers)).take(message)
+    }
+
+    /// Reads what an address's history was before `message`, if nothing of it was taken yet.
+    pub async fn catch_up(&mut self, bus: &Bus, message: &Message) -> Result<(), Failure> {
+        let Ok(address) = subject::parse_event(&message.subject) else { return Ok(()) };
+        if self.told.contains_key(&address) {
+            return Ok(());
         }
+        let mut told = Told::new(&self.signers);
+        each_message(bus, Some(&address), 1, |earlier| {
+            if earlier.seq < message.seq {
+                drop(told.take(earlier));
+            }
+        })
+        .await?;
+        self.told.insert(address, told);
+        Ok(())
     }
 
     /// Every address with its state.

@@ -39,7 +39,7 @@ impl<'a> Session<'a> {
         options: &'a GlobalOptions,
         screen: &'a Screen,
     ) -> Result<Self, Failure> {
-        let bus = Bus::connect(&context.bus_options()).await?;
+        let bus = Bus::connect(&context.bus_options()?).await?;
         Ok(Self { bus, context, options, screen })
     }
 

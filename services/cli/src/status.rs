@@ -1,6 +1,7 @@
 //! `keywheel status`: what is true now, and what waits for what.
 
 use crate::arguments;
+use crate::doubt_words;
 use crate::failure::Failure;
 use crate::replay::{Followed, Told, World};
 use crate::session::{Session, now};
@@ -10,6 +11,7 @@ use crate::waiting_words::silent_words;
 use clap::Args;
 use keywheel_domain::{Address, KeyringId};
 use keywheel_runtime::exit;
+use keywheel_wire::belief::Doubt;
 use keywheel_wire::usage::Usage;
 use serde_json::{Value, json};
 
@@ -51,7 +53,12 @@ async fn many(session: &Session<'_>, within: Option<&Address>) -> Result<u8, Fai
         0 => "no keyring has a key yet; `keywheel issue TENANT/CLIENT` makes one".to_owned(),
         _ => session.screen.table(&status_table::HEADER, rows),
     };
-    session.screen.show(&json!({ "keyrings": documents }), &table)?;
+    let is_told = |address: &Address| within.is_none_or(|within| within.tenant() == address.tenant());
+    let told = world.iter().filter(|(address, _)| is_told(address)).flat_map(|(_, told)| &told.doubts);
+    let doubts = newest_first(told);
+    let document = json!({ "keyrings": documents, "not_believed": doubt_words::all_to_json(&doubts) });
+    let lines: Vec<String> = std::iter::once(table).chain(doubt_words::lines(&doubts)).collect();
+    session.screen.show(&document, &lines.join("\n"))?;
     Ok(exit::DONE)
 }
 
@@ -62,19 +69,28 @@ async fn one(session: &Session<'_>, keyring: &KeyringId) -> Result<u8, Failure> 
     }
     let usage = session.bus.ask_usage(keyring).await.ok();
     let now = now();
+    let doubts = newest_first(log.told().doubts.iter());
     let views = View::all(log.told(), usage.as_ref(), now);
     let document = json!({
         "tenant": keyring.tenant.as_str(),
         "client": keyring.client.as_str(),
         "versions": views.iter().map(View::to_json).collect::<Vec<_>>(),
         "silent": usage.as_ref().map(|usage| &usage.silent),
+        "not_believed": doubt_words::all_to_json(&doubts),
     });
     let table = session.screen.table(&status_version::HEADER, views.iter().map(View::row).collect());
     let mut lines = vec![table];
     lines.extend(views.iter().filter_map(|view| view.waits(usage.as_ref())));
     lines.extend(usage_words(usage.as_ref()));
+    lines.extend(doubt_words::lines(&doubts));
     session.screen.show(&document, &lines.join("\n"))?;
     Ok(exit::DONE)
+}
+
+fn newest_first<'d>(doubts: impl Iterator<Item = (&'d u64, &'d Doubt)>) -> Vec<(u64, &'d Doubt)> {
+    let mut doubts: Vec<_> = doubts.map(|(seq, doubt)| (*seq, doubt)).collect();
+    doubts.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+    doubts
 }
 
 /// How complete the picture of use is; nothing where it is complete.

@@ -177,12 +177,17 @@ mod tests {
         [bus]
         url = "nats://localhost:4222"
         credentials = "c.nk"
+        signers = "FOLDER/signers.toml"
     "#;
+    const SIGNERS: &str = "installation = \"0b5e55ed-0000-4000-8000-000000000001\"\n[signers]\n\
+                           UDVEU3DD4KOFECV66VIHWEZOYX4ZKR3WV27L464SIIPOU2IUI3JCYSJF = \"issuer\"";
 
     fn load(text: &str) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("edge.toml");
-        std::fs::write(&file, text).unwrap();
+        std::fs::write(folder.path().join("signers.toml"), SIGNERS).unwrap();
+        std::fs::write(folder.path().join("nobody.toml"), SIGNERS.replace("issuer", "boss")).unwrap();
+        std::fs::write(&file, text.replace("FOLDER", &folder.path().display().to_string())).unwrap();
         let config = Config::read(&file)?;
         config.check().map(|()| config)
     }
@@ -223,6 +228,20 @@ mod tests {
             let rest = if line.starts_with("id") { LEAST.replace("id = \"e1\"", "") } else { LEAST.into() };
             let error = load(&format!("{line}\n{rest}")).unwrap_err();
             assert!(error.to_string().starts_with(field), "{line}: {error}");
+            assert_eq!(exit::code(&error), exit::CONFIG);
+        }
+    }
+
+    #[test]
+    fn a_missing_or_bad_signers_file_names_field_and_file() {
+        for (from, to, expected) in [
+            ("signers = \"FOLDER/signers.toml\"", "", "bus.signers: missing; set KEYWHEEL_BUS__SIGNERS"),
+            ("signers.toml", "absent.toml", "absent.toml: No such file"),
+            ("signers.toml", "nobody.toml", "`boss` is no role; write one of issuer, propagator"),
+        ] {
+            let error = load(&LEAST.replace(from, to)).unwrap_err();
+            let told = error.to_string();
+            assert!(told.starts_with("bus.signers: ") && told.contains(expected), "{told}");
             assert_eq!(exit::code(&error), exit::CONFIG);
         }
     }

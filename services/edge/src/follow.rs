@@ -83,6 +83,7 @@ fn trouble(error: &BusError) -> Trouble {
         | BusError::Credentials(_)
         | BusError::Tls(_)
         | BusError::Denied(_)
+        | BusError::NotEntitled(_)
         | BusError::Failed { .. }
         | BusError::Contended(_)
         | BusError::Frozen(_)

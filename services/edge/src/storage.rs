@@ -3,11 +3,13 @@
 use crate::note::{self, FreshnessNote};
 use anyhow::Context as _;
 use keywheel_table::{Answers, Fold, Options, TableError};
+use keywheel_wire::signers::Signers;
 use keywheel_wire::usage::LastReport;
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const DATABASE: &str = "edge.db";
 /// What SQLite keeps beside the database; a journal left behind would be applied to the next one.
@@ -40,24 +42,27 @@ pub fn lock(data_dir: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Opens the database. A damaged one is set aside, named after `wall_ms`, and an empty one begun.
+/// Opens the database of a reader that believes `signers`. A damaged one is set aside, named after
+/// `wall_ms`, and an empty one begun.
 ///
 /// # Errors
 /// When the folder or the disk is the trouble, not the file.
-pub fn open(data_dir: &Path, wall_ms: u64) -> anyhow::Result<Opened> {
+pub fn open(data_dir: &Path, wall_ms: u64, signers: &Arc<Signers>) -> anyhow::Result<Opened> {
     let path = data_dir.join(DATABASE);
-    match read(&path) {
+    match read(&path, signers) {
         Ok(opened) => Ok(opened),
         Err(error) if error.is_damage() => {
             let aside = set_aside(&path, wall_ms).with_context(|| format!("cannot set aside: {error}"))?;
-            Ok(Opened { set_aside: Some((aside, error.to_string())), ..read(&path)? })
+            Ok(Opened { set_aside: Some((aside, error.to_string())), ..read(&path, signers)? })
         }
         Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
     }
 }
 
-fn read(path: &Path) -> Result<Opened, TableError> {
-    let mut fold = Fold::open(path, Options { commands: false, pending: |_| false })?;
+const OPTIONS: Options = Options { commands: false, pending: |_| false, doubts: false };
+
+fn read(path: &Path, signers: &Arc<Signers>) -> Result<Opened, TableError> {
+    let mut fold = Fold::open(path, OPTIONS, Arc::clone(signers))?;
     let mut answers = Answers::default();
     fold.each(|address, state| answers.update(&address, &state))?;
     let freshness = read_note(&fold, note::FRESHNESS)?;
@@ -98,12 +103,16 @@ mod tests {
 
     const LAST: LastReport = LastReport { boot: Id(7), number: 41 };
 
+    fn nobody() -> Arc<Signers> {
+        Arc::new(Signers::nobody())
+    }
+
     fn freshness() -> FreshnessNote {
         FreshnessNote { machine_boot: "b".to_owned(), boot_ms: 1, wall_ms: 2, wall_high_ms: 3 }
     }
 
     fn filled(folder: &Path) {
-        let mut opened = open(folder, 0).unwrap();
+        let mut opened = open(folder, 0, &nobody()).unwrap();
         let notes = [(note::FRESHNESS, note::write(&freshness())), note::goodbye(LAST)];
         opened.fold.apply(&[], &notes).unwrap();
     }
@@ -112,10 +121,10 @@ mod tests {
     fn a_goodbye_is_read_once() {
         let folder = tempfile::tempdir().unwrap();
         filled(folder.path());
-        let opened = open(folder.path(), 0).unwrap();
+        let opened = open(folder.path(), 0, &nobody()).unwrap();
         assert_eq!((opened.goodbye, &opened.freshness), (Some(LAST), &Some(freshness())));
         drop(opened);
-        let again = open(folder.path(), 0).unwrap();
+        let again = open(folder.path(), 0, &nobody()).unwrap();
         assert_eq!((again.goodbye, again.freshness), (None, Some(freshness())));
     }
 
@@ -127,19 +136,19 @@ mod tests {
             let _ = std::fs::remove_file(&path);
             filled(folder.path());
             damage(&path);
-            let opened = open(folder.path(), 99).unwrap();
+            let opened = open(folder.path(), 99, &nobody()).unwrap();
             let (aside, _) = opened.set_aside.clone().unwrap();
             assert!(aside.to_string_lossy().ends_with("edge.db.damaged-99"));
             assert!(aside.exists());
             assert_eq!((opened.goodbye, &opened.freshness), (None, &None));
             assert_eq!(opened.fold.head().watermark, 0);
             drop(opened);
-            assert!(open(folder.path(), 0).unwrap().set_aside.is_none());
+            assert!(open(folder.path(), 0, &nobody()).unwrap().set_aside.is_none());
             std::fs::remove_file(&path).unwrap();
         };
         check(&|path| std::fs::write(path, b"not a database at all, but long enough to look at").unwrap());
         check(&|path| {
-            let mut fold = Fold::open(path, Options { commands: false, pending: |_| false }).unwrap();
+            let mut fold = Fold::open(path, OPTIONS, nobody()).unwrap();
             fold.apply(&[], &[(note::FRESHNESS, b"flipped".to_vec())]).unwrap();
         });
     }

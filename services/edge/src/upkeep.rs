@@ -17,7 +17,6 @@ use keywheel_token::id;
 use keywheel_wire::subject::edge_durable;
 use keywheel_wire::text::Id;
 use keywheel_wire::usage::LastReport;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -81,7 +80,7 @@ impl Upkeep {
     /// # Panics
     /// On a runtime of a single thread.
     pub async fn begin(&self, config: &Config) -> anyhow::Result<Kept> {
-        let (replica, continues) = self.restore(&config.data_dir)?;
+        let (replica, continues) = self.restore(config)?;
         let role = format!("edge-{}", config.id);
         let bus = Bus::connect(&config.bus.options(&role, true)).await?;
         let stop = Shutdown::new();
@@ -96,8 +95,10 @@ impl Upkeep {
     }
 
     /// Opens the database and lets it answer.
-    fn restore(&self, data_dir: &Path) -> anyhow::Result<(Replica, Option<LastReport>)> {
-        let opened = tokio::task::block_in_place(|| storage::open(data_dir, clock::wall_ms()))?;
+    fn restore(&self, config: &Config) -> anyhow::Result<(Replica, Option<LastReport>)> {
+        let opened = tokio::task::block_in_place(|| {
+            storage::open(&config.data_dir, clock::wall_ms(), &config.bus.signers)
+        })?;
         if let Some((aside, damage)) = opened.set_aside {
             self.metrics.alarm(Alarm::Damaged);
             tracing::error!(%damage, aside = %aside.display(), "the database was damaged; beginning anew");

@@ -5,13 +5,14 @@ use keywheel_bus::intake::Refusal;
 use keywheel_domain::{Address, Recorded, State};
 use keywheel_table::Replay;
 use keywheel_wire::command::RollbackTo;
+use std::sync::Arc;
 
 /// The state before the first event that lies past the mark, with the position up to which it holds.
 ///
 /// # Errors
 /// When the log cannot be read, or the mark names a rotation that the keyring never had.
 pub async fn find(bus: &Bus, address: &Address, to: RollbackTo) -> Result<(u64, State), Refusal> {
-    let mut replay = Replay::default();
+    let mut replay = Replay::new(Arc::clone(bus.signers()));
     let (mut position, mut from) = (0, 1);
     loop {
         let page = bus.page(from, Some(address)).await?;
@@ -22,9 +23,9 @@ pub async fn find(bus: &Bus, address: &Address, to: RollbackTo) -> Result<(u64, 
         for message in &page {
             let before = replay.state.clone();
             match replay.take(message) {
-                Some(recorded) if is_past(&recorded, to) => return Ok((position, before)),
-                Some(_) => position = message.seq,
-                None => {}
+                Ok(recorded) if is_past(&recorded, to) => return Ok((position, before)),
+                Ok(_) => position = message.seq,
+                Err(_) => {}
             }
         }
     }

@@ -7,10 +7,12 @@
 //! - [`carry`]: does it
 //! - [`commands`]: the roster and passing the barrier by hand
 //! - [`listen`]: pulses, heard and read back
+//! - [`doubts`]: alarms of messages that nobody applies
 
 pub mod carry;
 pub mod commands;
 pub mod desk;
+pub mod doubts;
 pub mod fleet;
 pub mod listen;
 
@@ -82,6 +84,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), BusError> {
             intake::run(&station.gate, Service::Propagator, &handler, shutdown.requested()),
             listen::run(&station.gate, &desk, config.lease.0, &shutdown),
             carrier.run(&shutdown),
+            doubts::run(&station.gate, &shutdown),
         )
         .map(|_| ())
     };

@@ -36,6 +36,9 @@ pub struct Context {
     /// File with the seed of the operator's xkey.
     #[serde(default)]
     pub recipient: Option<PathBuf>,
+    /// File that says whose events are believed.
+    #[serde(default)]
+    pub signers: Option<PathBuf>,
     /// File with the seed of the credential that may change streams and durables.
     #[serde(default)]
     pub admin_credentials: Option<PathBuf>,
@@ -67,6 +70,7 @@ impl Context {
             home: Some(home.root().to_owned()),
             lease: Some(settings.lease.clone()),
             recipient: Some(home.recipient()),
+            signers: Some(home.signers()),
             admin_credentials: Some(admin),
         }
     }

@@ -154,13 +154,20 @@ fn tell_added(place: &Place, edge: &Edge, outcome: &Outcome, output: Output) {
     let command = format!("keywheel run edge --config {}", summary::shell(&config));
     let what = word(outcome, "on the roster now", "on the roster already");
     match output {
-        Output::Text => print(&format!("{} is {what}; start it with\n\n  {command}", edge.id)),
+        Output::Text => print(&format!(
+            "{} is {what}; start it with\n\n  {command}\n\nElsewhere it also needs its credential, {}, and {}, \
+             which says whose events it believes",
+            edge.id,
+            place.home.credential(&edge.process()).display(),
+            place.home.signers().display()
+        )),
         Output::Json => print(
             &serde_json::json!({
                 "edge": ContextEdge::of(edge),
                 "outcome": outcome,
                 "config": config,
                 "credentials": place.home.credential(&edge.process()),
+                "signers": place.home.signers(),
                 "run": command,
             })
             .to_string(),

@@ -150,6 +150,11 @@ impl Home {
         self.root.join("recipient.xk")
     }
 
+    /// Whose events are believed.
+    pub fn signers(&self) -> PathBuf {
+        self.root.join("signers.toml")
+    }
+
     /// A process's configuration.
     pub fn config(&self, process: &str) -> PathBuf {
         self.root.join("config").join(format!("{process}.toml"))

@@ -12,9 +12,11 @@ use keywheel_domain::event::CommandId;
 use keywheel_domain::{Address, EdgeId};
 use keywheel_token::id;
 use keywheel_wire::outcome::{Outcome, Word};
+use keywheel_wire::signers::Signers;
 use keywheel_wire::subject::Verb;
 use keywheel_wire::text;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The port on which servers usually tell about themselves.
@@ -43,7 +45,9 @@ pub async fn connect_role(home: &Home, server: &Server, role: &Role) -> Result<B
 /// # Errors
 /// When the bus cannot be reached or does not know the credential.
 pub async fn connect(home: &Home, server: &Server, credentials: PathBuf, role: &Role) -> Result<Bus> {
-    let config = BusConfig { url: server.url(), credentials, tls: server.tls(home, &role.name()) };
+    // Commands, outcomes and streams are all that these connections are for: they read no event.
+    let signers = Arc::new(Signers::nobody());
+    let config = BusConfig { url: server.url(), credentials, signers, tls: server.tls(home, &role.name()) };
     let bus = Bus::connect(&config.options(&role.name(), false)).await;
     bus.with_context(|| format!("as {}", role.name()))
 }

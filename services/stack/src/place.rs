@@ -3,11 +3,12 @@
 use crate::context::Context;
 use crate::edge_cli::Where;
 use crate::failure::Failure;
-use crate::home::Home;
+use crate::home::{Home, write_private};
 use crate::nats;
 use crate::permissions::Role;
 use crate::settings::{Fleet, LEASE, Server, Settings};
 use anyhow::Result;
+use keywheel_bus::connect::read_signers;
 use std::path::{Path, PathBuf};
 
 /// An installation and the home in which its edges are kept.
@@ -54,6 +55,7 @@ impl Place {
         let admin = at.admin_credentials.clone().or(named.admin_credentials);
         let admin =
             admin.ok_or_else(|| Failure::usage("name --admin-credentials FILE: durables are its to make"))?;
+        bring_signers(&home, named.signers.as_deref())?;
         let server = Server::Existing { url: named.nats_url, monitor: None, admin, tls: named.tls };
         let lease = named.lease.unwrap_or_else(|| LEASE.to_string());
         let settings = Settings { server, port_base: None, lease, instances: 1 };
@@ -105,6 +107,23 @@ impl Place {
         change(&mut context);
         context.save(&self.context)
     }
+}
+
+/// An edge added here is told whose events it believes by a file of this home.
+fn bring_signers(home: &Home, named: Option<&Path>) -> Result<()> {
+    let path = home.signers();
+    if path.exists() {
+        return Ok(());
+    }
+    let missing = || {
+        let detail = "signers: the context names no signers file; put the installation's at ";
+        Failure::misconfigured(format!("{detail}{}", path.display()))
+    };
+    let named = named.ok_or_else(missing)?;
+    let unusable = |error: String| Failure::misconfigured(format!("signers: {error}"));
+    let signers = read_signers(named).map_err(unusable)?;
+    home.create()?;
+    write_private(&path, signers.to_string().as_bytes())
 }
 
 fn nothing_at(home: &Home) -> Failure {

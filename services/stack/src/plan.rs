@@ -39,6 +39,7 @@ pub async fn prepare(up: &Up, home: &Home) -> Result<Layout> {
     settings.save(home)?;
     fleet.save(home)?;
     crate::secrets::ensure_recipient(home)?;
+    crate::secrets::ensure_signers(home)?;
     nats::configure(home, &settings, &fleet)?;
     Ok(Layout { settings, fleet })
 }

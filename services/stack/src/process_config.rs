@@ -32,6 +32,7 @@ struct EdgeFile {
 struct BusTable {
     url: String,
     credentials: PathBuf,
+    signers: PathBuf,
     #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<TlsConfig>,
 }
@@ -85,6 +86,7 @@ fn bus(home: &Home, settings: &Settings, role: &str) -> BusTable {
     BusTable {
         url: settings.server.url(),
         credentials: home.credential(role),
+        signers: home.signers(),
         tls: settings.server.tls(home, role),
     }
 }
@@ -124,6 +126,7 @@ mod tests {
             [bus]
             url = "nats://127.0.0.1:4222"
             credentials = "HOME/credentials/retirer.nk"
+            signers = "HOME/signers.toml"
         "#]]
         .assert_eq(&written("retirer-2", &home));
 
@@ -141,6 +144,7 @@ mod tests {
             [bus]
             url = "tls://127.0.0.1:4222"
             credentials = "HOME/credentials/edge-e1.nk"
+            signers = "HOME/signers.toml"
 
             [bus.tls]
             ca = "HOME/tls/ca.pem"

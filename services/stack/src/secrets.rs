@@ -1,11 +1,13 @@
-//! The seeds that lie in a home: one user nkey per role, and the operator's own xkey.
+//! Who everybody is in a home: one user nkey per role, the operator's own xkey, and whose events count.
 
 use crate::home::{Home, write_private};
 use crate::nats_conf::User;
 use crate::permissions::Role;
 use anyhow::{Context as _, Result};
 use keywheel_runtime::config::read_text;
-use keywheel_token::{Credential, Opener};
+use keywheel_token::{Credential, Opener, id};
+use keywheel_wire::signers::{Installation, Signers};
+use keywheel_wire::subject::Service;
 use std::io;
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -45,6 +47,39 @@ pub fn ensure_recipient(home: &Home) -> Result<()> {
     }
 }
 
+/// Makes the file that says whose events are believed unless there is one, and lists this home's services
+/// in it. What it says already stays: the log is signed by those keys, for that installation.
+///
+/// # Errors
+/// When the file is damaged, or the system refuses.
+pub fn ensure_signers(home: &Home) -> Result<()> {
+    let path = home.signers();
+    let known = match read(&path)? {
+        Some(text) => Some(Signers::parse(&text).with_context(|| format!("{} is damaged", path.display()))?),
+        None => None,
+    };
+    let installation = known.as_ref().map_or_else(|| Installation(id::fresh()), Signers::installation);
+    let listed = known.iter().flat_map(Signers::keys);
+    let mut keys: Vec<_> = listed.map(|(public, service)| (public.to_owned(), service)).collect();
+    let before = keys.len();
+    for service in Service::ALL {
+        let entry = (ensure_user(home, &Role::Service(service))?.public, service);
+        if !keys.contains(&entry) {
+            keys.push(entry);
+        }
+    }
+    if known.is_some() && keys.len() == before {
+        return Ok(());
+    }
+    let signers = Signers::of(installation, keys)?;
+    write_private(&path, format!("{SIGNERS_HEAD}{signers}").as_bytes())
+}
+
+const SIGNERS_HEAD: &str = "\
+# Whose events every reader believes: a service's public nkey and its role. Nothing here is secret. Add a key
+# before it signs, and leave old ones in: what they signed stays in the log.
+";
+
 fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
     match read_text(path, SEED_BYTES_MAX) {
         Ok(text) => Ok(Some(Zeroizing::new(text))),
@@ -72,6 +107,33 @@ mod tests {
         let seed = fs::read(home.recipient()).unwrap();
         ensure_recipient(&home).unwrap();
         assert_eq!(fs::read(home.recipient()).unwrap(), seed);
+    }
+
+    #[test]
+    fn a_second_start_keeps_the_installation_and_every_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        home.create().unwrap();
+        ensure_signers(&home).unwrap();
+        let first = fs::read_to_string(home.signers()).unwrap();
+        let signers = Signers::parse(&first).unwrap();
+        let retirer = ensure_user(&home, &Role::Service(Service::Retirer)).unwrap().public;
+        assert!(signers.keys().any(|entry| entry == (retirer.as_str(), Service::Retirer)));
+        assert_eq!(signers.keys().count(), 4);
+        ensure_signers(&home).unwrap();
+        assert_eq!(fs::read_to_string(home.signers()).unwrap(), first);
+
+        // Another credential is added; what the old one signed goes on being believed.
+        fs::remove_file(home.credential("retirer")).unwrap();
+        ensure_signers(&home).unwrap();
+        let again = Signers::parse(&fs::read_to_string(home.signers()).unwrap()).unwrap();
+        assert_eq!(again.installation(), signers.installation());
+        assert_eq!(again.keys().count(), 5);
+        assert!(signers.keys().all(|entry| again.keys().any(|other| other == entry)));
+
+        fs::write(home.signers(), "installation = 7").unwrap();
+        let told = format!("{:#}", ensure_signers(&home).unwrap_err());
+        assert!(told.contains("signers.toml is damaged: "), "{told}");
     }
 
     #[test]

@@ -255,7 +255,11 @@ fn wait_out(failure: Failure) -> anyhow::Result<()> {
     match failure {
         Failure::Ledger(error) => Err(error.into()),
         Failure::Bus(
-            error @ (BusError::Table(_) | BusError::Credentials(_) | BusError::Tls(_) | BusError::Denied(_)),
+            error @ (BusError::Table(_)
+            | BusError::Credentials(_)
+            | BusError::Tls(_)
+            | BusError::Denied(_)
+            | BusError::NotEntitled(_)),
         ) => Err(error.into()),
         Failure::Bus(
             error @ (BusError::Unreachable { .. }

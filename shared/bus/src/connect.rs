@@ -3,9 +3,12 @@
 use crate::tls;
 use crate::{BusError, TlsConfig};
 use async_nats::jetstream::{self, stream::Stream};
-use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, ServerError};
-use keywheel_wire::signature::Signer;
-use serde::Deserialize;
+use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, HeaderMap, ServerError};
+use keywheel_wire::signature::{Signed, Signer};
+use keywheel_wire::signers::{self, Signers};
+use keywheel_wire::subject::{self, Service};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -29,6 +32,8 @@ pub struct BusOptions {
     pub credentials: PathBuf,
     /// With which certificates; none is a connection without TLS.
     pub tls: Option<TlsConfig>,
+    /// Whose events and notices are believed.
+    pub signers: Arc<Signers>,
     /// Prefix of the subjects on which replies come: one per role, so that roles cannot read each other's.
     pub inbox_prefix: String,
     /// Name of the connection, for the server's own listings.
@@ -48,6 +53,9 @@ pub struct BusConfig {
     /// With which certificates; none is a connection without TLS.
     #[serde(default)]
     pub tls: Option<TlsConfig>,
+    /// Whose events and notices are believed; in the configuration, the path of the signers file.
+    #[serde(deserialize_with = "listed")]
+    pub signers: Arc<Signers>,
 }
 
 impl BusConfig {
@@ -57,6 +65,7 @@ impl BusConfig {
             url: self.url.clone(),
             credentials: self.credentials.clone(),
             tls: self.tls.clone(),
+            signers: Arc::clone(&self.signers),
             inbox_prefix: inbox_prefix(role),
             name: format!("keywheel {role}"),
             wait,
@@ -69,12 +78,34 @@ pub fn inbox_prefix(role: &str) -> String {
     format!("_INBOX_{role}")
 }
 
+/// A configuration is checked before anything opens, and so is the file that it names here.
+fn listed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<Signers>, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    read_signers(&path).map_err(D::Error::custom)
+}
+
+/// Reads a signers file.
+///
+/// # Errors
+/// Names the file and what is wrong in it.
+pub fn read_signers(path: &Path) -> Result<Arc<Signers>, String> {
+    let mut text = String::new();
+    // One byte more than may be shows that it is too long.
+    let most = signers::FILE_BYTES_MAX as u64 + 1;
+    File::open(path).and_then(|file| file.take(most).read_to_string(&mut text)).map_err(|error| {
+        format!("cannot read {}: {error}; name the installation's signers file", path.display())
+    })?;
+    let signers = Signers::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Arc::new(signers))
+}
+
 /// The connection.
 #[derive(Clone)]
 pub struct Bus {
     client: Client,
     context: jetstream::Context,
     signer: Arc<Signer>,
+    signers: Arc<Signers>,
     denied: watch::Receiver<Option<String>>,
     reconnects: Arc<AtomicU64>,
 }
@@ -98,7 +129,8 @@ impl Bus {
             first_attempt(options, &connect).await
         }?;
         let context = jetstream::new(client.clone());
-        Ok(Bus { client, context, signer, denied, reconnects })
+        let signers = Arc::clone(&options.signers);
+        Ok(Bus { client, context, signer, signers, denied, reconnects })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -109,8 +141,27 @@ impl Bus {
         &self.context
     }
 
-    pub(crate) fn signer(&self) -> &Signer {
-        &self.signer
+    /// Whose events and notices are believed.
+    pub fn signers(&self) -> &Arc<Signers> {
+        &self.signers
+    }
+
+    /// Refuses to work as a service whose key the signers file does not list: nobody would believe it.
+    pub(crate) fn demand_role(&self, service: Service) -> Result<(), BusError> {
+        let public = self.signer.public();
+        if self.signers.keys().any(|entry| entry == (public, service)) {
+            return Ok(());
+        }
+        Err(BusError::NotEntitled(format!("bus.signers does not list {public} as {}", service.name())))
+    }
+
+    /// The headers that say who wrote what is to be stored at `subject`.
+    pub(crate) fn sign(&self, subject: &str, payload: &[u8]) -> Result<HeaderMap, BusError> {
+        let Signed { by, signature } = self.signer.sign(subject, payload)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(subject::HEADER_SIGNER, by);
+        headers.insert(subject::HEADER_SIGNATURE, signature);
+        Ok(headers)
     }
 
     /// A handle on a stream, without asking the server about it (not every role may).
@@ -237,6 +288,12 @@ fn read_seed(path: &Path) -> Result<Zeroizing<String>, BusError> {
         return Err(bad(format!("has more than {SEED_BYTES_MAX} bytes; expected an nkey seed (SU…)")));
     }
     Ok(text)
+}
+
+/// Who a message says that it is from.
+pub(crate) fn signed(headers: Option<&HeaderMap>) -> Option<Signed> {
+    let header = |name| headers?.get(name).map(|value| value.as_str().to_owned());
+    Some(Signed { by: header(subject::HEADER_SIGNER)?, signature: header(subject::HEADER_SIGNATURE)? })
 }
 
 fn notice(event: &Event, denied: &watch::Sender<Option<String>>, connections: &AtomicU64) {

@@ -25,6 +25,11 @@ pub enum BusError {
     /// The credential lacks a permission that the role needs.
     #[error("the bus denied this role something that it needs: {0}")]
     Denied(String),
+    /// No reader would believe this service: it is not in the signers file, or not in that role.
+    #[error(
+        "nobody would believe it: {0}; put this service's public nkey with its role into the signers file"
+    )]
+    NotEntitled(String),
     /// The bus did not do it, or it is not known whether it did.
     #[error("{what}: {detail}")]
     Failed {

@@ -1,5 +1,6 @@
 //! Replay of the log into a fold: in order, without a gap, from where the fold stands, for ever.
 
+use crate::connect::signed;
 use crate::error::Trying;
 use crate::{Bus, BusError};
 use async_nats::jetstream::consumer::Consumer;
@@ -210,6 +211,7 @@ fn to_message(message: &async_nats::jetstream::Message) -> Result<Message, async
         seq: message.info()?.stream_sequence,
         subject: message.subject.to_string(),
         payload: message.payload.to_vec(),
+        signed: signed(message.headers.as_ref()),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The log: append under the exact-subject condition, read back, the head from the leader.
 
 use crate::batch::Letter;
+use crate::connect::signed;
 use crate::error::Trying;
 use crate::{Bus, BusError};
 use async_nats::HeaderMap;
@@ -11,6 +12,7 @@ use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind
 use futures_util::StreamExt;
 use keywheel_domain::{Address, At, Event, Recorded};
 use keywheel_table::Message;
+use keywheel_wire::belief::{self, Doubt};
 use keywheel_wire::body::type_word;
 use keywheel_wire::event::{ENVELOPE_V, Link};
 use keywheel_wire::{event, subject, text};
@@ -65,8 +67,10 @@ impl Bus {
             };
             match acknowledged {
                 Ok(stored) if !stored.duplicate => return Ok(Appended::Stored(stored.sequence)),
-                Ok(_) => return self.read_back(event, &subject, expects).await,
-                Err(error) if is_conflict(&error) => return self.read_back(event, &subject, expects).await,
+                Ok(_) => return self.read_back(&subject, &payload, expects).await,
+                Err(error) if is_conflict(&error) => {
+                    return self.read_back(&subject, &payload, expects).await;
+                }
                 Err(error) => tracing::warn!(%error, attempt, "an append is unclear"),
             }
             tokio::time::sleep(Duration::from_millis(100 << attempt)).await;
@@ -87,32 +91,43 @@ impl Bus {
     /// An event as it goes out.
     fn letter(&self, event: &Event, link: Link, expects: u64) -> Result<Letter, BusError> {
         let subject = subject::event(&event.address);
-        let payload = event::write(event, link)?;
+        let payload = event::write(event, link, self.signers().installation())?;
         let headers = self.headers(event, &subject, &payload)?;
+        self.would_be_believed(&subject, &payload, &headers)?;
         Ok(Letter { subject, headers, payload: payload.into(), expects: Some(expects) })
     }
 
+    /// What nobody would believe must not be stored: it would be answered for and then skipped.
+    fn would_be_believed(&self, subject: &str, payload: &[u8], headers: &HeaderMap) -> Result<(), BusError> {
+        let believed = belief::event(self.signers(), subject, payload, signed(Some(headers)).as_ref());
+        believed.map(drop).map_err(|doubt| BusError::NotEntitled(doubt.to_string()))
+    }
+
     fn headers(&self, event: &Event, subject: &str, payload: &[u8]) -> Result<HeaderMap, BusError> {
-        let mut headers = HeaderMap::new();
+        let mut headers = self.sign(subject, payload)?;
         headers.insert(subject::HEADER_ID, text::id(event.id.0));
         headers.insert(subject::HEADER_TYPE, type_word(event.fact.kind()));
         headers.insert(subject::HEADER_V, ENVELOPE_V.to_string());
-        headers.insert(subject::HEADER_SIGNER, self.signer().public());
-        headers.insert(subject::HEADER_SIGNATURE, self.signer().sign(subject, payload)?);
         Ok(headers)
     }
 
-    /// Whether the first message after `expects` on the subject is this event.
-    async fn read_back(&self, event: &Event, subject: &str, expects: u64) -> Result<Appended, BusError> {
-        let found = self.next_of(subject, expects + 1).await?;
-        let ours = found
-            .and_then(|message| Some((message.seq, event::read(subject, &message.payload).ok()?)))
-            .filter(|(_, read)| read.event.id == event.id);
-        Ok(ours.map_or(Appended::Conflict, |(seq, _)| Appended::Stored(seq)))
+    /// Whether the first message after `expects` on the subject is the one that was sent: the same bytes,
+    /// signed by this service or by a replica of it that had them from here.
+    async fn read_back(&self, subject: &str, payload: &[u8], expects: u64) -> Result<Appended, BusError> {
+        let found = self.next_of(subject, expects + 1).await?.map(|(message, _)| message);
+        let ours = found.filter(|message| message.payload == payload && self.believe(message).is_ok());
+        Ok(ours.map_or(Appended::Conflict, |message| Appended::Stored(message.seq)))
+    }
+
+    /// What a message of the log says, if an entitled service wrote it. Whether it continues its
+    /// address's history only a fold can tell.
+    fn believe(&self, message: &Message) -> Result<Event, Doubt> {
+        let Message { seq: _, subject, payload, signed } = message;
+        belief::event(self.signers(), subject, payload, signed.as_ref()).map(|read| read.event)
     }
 
     /// The first message at or after `from` on an exact subject of the log, from the leader.
-    async fn next_of(&self, subject: &str, from: u64) -> Result<Option<Message>, BusError> {
+    async fn next_of(&self, subject: &str, from: u64) -> Result<Option<(Message, At)>, BusError> {
         let stream = self.stream(subject::EVENTS).await?;
         match stream.raw_message_builder().sequence(from).next_by_subject(subject).send().await {
             Ok(message) => Ok(Some(to_message(message))),
@@ -154,19 +169,17 @@ impl Bus {
         Ok(LogHead { seq: info.state.last_sequence, created: millis(info.created) })
     }
 
-    /// The event that stands at a position, from the leader; `None` when none of `address` stands there.
+    /// The event that stands at a position, from the leader; `None` when none of `address` stands there
+    /// that an entitled service wrote.
     ///
     /// # Errors
     /// When the bus cannot be asked.
     pub async fn event_at(&self, seq: u64, address: &Address) -> Result<Option<Recorded>, BusError> {
-        let subject = subject::event(address);
-        let found = self.next_of(&subject, seq).await?.filter(|message| message.seq == seq);
-        let read = found.and_then(|message| event::read(&subject, &message.payload).ok());
-        Ok(read.map(|read| Recorded { seq, event: read.event }))
+        let found = self.event_stored_at(seq, address).await?;
+        Ok(found.map(|(event, _)| Recorded { seq, event }))
     }
 
-    /// The event that stands at a position, with the time at which it was stored; `None` when none of
-    /// `address` stands there.
+    /// The same, with the time at which it was stored.
     ///
     /// # Errors
     /// When the bus cannot be asked.
@@ -175,17 +188,9 @@ impl Bus {
         seq: u64,
         address: &Address,
     ) -> Result<Option<(Event, At)>, BusError> {
-        let subject = subject::event(address);
-        let stream = self.stream(subject::EVENTS).await?;
-        let found = stream.raw_message_builder().sequence(seq).next_by_subject(&subject).send().await;
-        let message = match found {
-            Ok(message) if message.sequence == seq => message,
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
-            Err(error) => return Err(error).trying("reading the log"),
-        };
-        let read = event::read(&subject, &message.payload).ok();
-        Ok(read.map(|read| (read.event, millis(message.time))))
+        let found = self.next_of(&subject::event(address), seq).await?;
+        let Some((message, at)) = found.filter(|(message, _)| message.seq == seq) else { return Ok(None) };
+        Ok(self.believe(&message).ok().map(|event| (event, at)))
     }
 
     /// Up to [`PAGE`] messages of the log at or after `from`, of one address or of all. Not read after
@@ -243,8 +248,11 @@ pub(crate) fn is_conflict(error: &PublishError) -> bool {
         || source.is_some_and(|source| CONFLICTS.contains(&source.error_code()))
 }
 
-fn to_message(message: StreamMessage) -> Message {
-    Message { seq: message.sequence, subject: message.subject.to_string(), payload: message.payload.to_vec() }
+fn to_message(message: StreamMessage) -> (Message, At) {
+    let at = millis(message.time);
+    let signed = signed(Some(&message.headers));
+    let (seq, subject) = (message.sequence, message.subject.to_string());
+    (Message { seq, subject, payload: message.payload.to_vec(), signed }, at)
 }
 
 /// A direct get's reply carries the stored message's place in headers.
@@ -255,6 +263,7 @@ fn stored(reply: &async_nats::Message) -> Option<(Message, At)> {
         seq: header("Nats-Sequence")?.parse().ok()?,
         subject: header("Nats-Subject")?.to_owned(),
         payload: reply.payload.to_vec(),
+        signed: signed(Some(headers)),
     };
     let at = text::parse_moment(header("Nats-Time-Stamp")?).ok()?;
     Some((message, at))

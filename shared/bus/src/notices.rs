@@ -1,12 +1,18 @@
 //! Notices: published by services, read and heard by people and programs.
 
+use crate::connect::signed;
 use crate::error::Trying;
 use crate::{Bus, BusError};
 use async_nats::jetstream::message::PublishMessage;
 use futures_util::{Stream, StreamExt};
 use keywheel_domain::{Address, At};
-use keywheel_wire::notice::{self, Notice};
+use keywheel_table::Message;
+use keywheel_wire::belief;
+use keywheel_wire::notice::Notice;
+use keywheel_wire::signature::Signed;
+use keywheel_wire::signers::Signers;
 use keywheel_wire::subject;
+use std::sync::Arc;
 
 impl Bus {
     /// Publishes a notice. `id` makes replicas that notice the same thing say it once.
@@ -15,8 +21,10 @@ impl Bus {
     /// When it is not certain that it was stored.
     pub async fn notify(&self, address: &Address, id: &str, notice: &Notice) -> Result<(), BusError> {
         let payload = serde_json::to_vec(notice).trying("writing a notice")?;
-        let message = PublishMessage::build().payload(payload.into()).message_id(id);
-        let sent = self.context().send_publish(subject::notice(address, notice.kind()), message).await;
+        let subject = subject::notice(address, notice.kind());
+        let headers = self.sign(&subject, &payload)?;
+        let message = PublishMessage::build().headers(headers).payload(payload.into()).message_id(id);
+        let sent = self.context().send_publish(subject, message).await;
         sent.trying("publishing a notice")?.await.trying("publishing a notice")?;
         Ok(())
     }
@@ -31,8 +39,9 @@ impl Bus {
             let page = self.direct_page(subject::NOTICES, &subject::notice(address, kind), from).await?;
             let Some((last, _)) = page.last() else { return Ok(found) };
             from = last.seq + 1;
-            let read = |(message, at): (keywheel_table::Message, At)| {
-                Some((notice::read(&message.payload).ok()?, at))
+            let read = |(message, at): (Message, At)| {
+                let Message { seq: _, subject, payload, signed } = &message;
+                Some((believe(self.signers(), subject, payload, signed.as_ref())?, at))
             };
             found.extend(page.into_iter().filter_map(read));
         }
@@ -45,6 +54,17 @@ impl Bus {
     pub async fn hear_notices(&self) -> Result<impl Stream<Item = Notice> + Unpin + use<>, BusError> {
         let subscription =
             self.client().subscribe(subject::NOTICES_ALL).await.trying("listening to notices")?;
-        Ok(subscription.filter_map(|message| std::future::ready(notice::read(&message.payload).ok())))
+        let signers = Arc::clone(self.signers());
+        let read = move |message: async_nats::Message| {
+            let signed = signed(message.headers.as_ref());
+            std::future::ready(believe(&signers, &message.subject, &message.payload, signed.as_ref()))
+        };
+        Ok(subscription.filter_map(read))
     }
+}
+
+/// A notice that an entitled service gave; what anybody else says is worth a warning and no more.
+fn believe(signers: &Signers, subject: &str, payload: &[u8], signed: Option<&Signed>) -> Option<Notice> {
+    let believed = belief::notice(signers, subject, payload, signed);
+    believed.inspect_err(|reason| tracing::warn!(%subject, %reason, "a notice is not believed")).ok()
 }

@@ -13,6 +13,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// The configuration of a deciding service. `Log` is how it logs: the runtime's business.
@@ -70,7 +71,7 @@ impl Station {
     /// which events leave work that must survive a restart.
     ///
     /// # Errors
-    /// When the credential is unusable or the database cannot be opened.
+    /// When the credential is unusable or not in the signers file, or the database cannot be opened.
     pub async fn open(
         config: &BusConfig,
         service: Service,
@@ -80,10 +81,13 @@ impl Station {
         sources: Sources,
     ) -> Result<Station, BusError> {
         let bus = Bus::connect(&config.options(service.name(), true)).await?;
+        bus.demand_role(service)?;
         std::fs::create_dir_all(data_dir).map_err(|error| BusError::failed("making data_dir")(&error))?;
         let durable = service.log_durable(instance.get());
         let path = data_dir.join(format!("{durable}.db"));
-        let fold = SharedFold::new(Fold::open(&path, Options { commands: true, pending })?);
+        // The operator is told once, by the one service that watches the fleet.
+        let options = Options { commands: true, pending, doubts: service == Service::Propagator };
+        let fold = SharedFold::new(Fold::open(&path, options, Arc::clone(bus.signers()))?);
         let follower = Follower::new(bus.clone(), fold.clone(), durable);
         let gate = Gate::new(bus.clone(), fold, follower.watermark(), sources);
         let instance = instance.to_string();

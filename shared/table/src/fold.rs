@@ -1,20 +1,25 @@
 //! Applies the log to SQLite: in order, without a gap, rows and position in one transaction.
 
 use crate::TableError;
-use crate::replay::{Doubt, believe};
+use crate::doubts::{self, Doubted};
+use crate::replay::believe;
 use crate::schema;
 use crate::stored;
 use keywheel_domain::event::{CommandId, EventId, FactKind, RotationId};
 use keywheel_domain::state::Done;
 use keywheel_domain::{Address, Event, Kid, Recorded, State, Version, evolve};
+use keywheel_wire::belief::Doubt;
 use keywheel_wire::body::type_word;
 use keywheel_wire::chain::{Chain, payload_hash};
 use keywheel_wire::event::Read;
+use keywheel_wire::signature::Signed;
+use keywheel_wire::signers::Signers;
 use keywheel_wire::subject;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// One message of the log as it was received.
 #[derive(Clone, Debug)]
@@ -25,6 +30,8 @@ pub struct Message {
     pub subject: String,
     /// Payload.
     pub payload: Vec<u8>,
+    /// Who claims to have written it.
+    pub signed: Option<Signed>,
 }
 
 /// What a fold keeps beside the states.
@@ -34,6 +41,8 @@ pub struct Options {
     pub commands: bool,
     /// Which events leave work to be settled after a restart.
     pub pending: fn(&Event) -> bool,
+    /// Whether to keep which messages were not believed, for whoever tells of them.
+    pub doubts: bool,
 }
 
 /// An address with what a conditional append needs.
@@ -77,15 +86,16 @@ pub struct Head {
 pub struct Fold {
     connection: Connection,
     options: Options,
+    signers: Arc<Signers>,
     head: Head,
 }
 
 impl Fold {
-    /// Opens or creates the file.
+    /// Opens or creates the file, for a reader that believes `signers`.
     ///
     /// # Errors
     /// When SQLite cannot, or the file is of another schema.
-    pub fn open(path: &Path, options: Options) -> Result<Self, TableError> {
+    pub fn open(path: &Path, options: Options, signers: Arc<Signers>) -> Result<Self, TableError> {
         let connection = schema::open(path)?;
         let head =
             connection.query_row("SELECT watermark, chain, chain_before, digest FROM head", [], |row| {
@@ -96,7 +106,7 @@ impl Fold {
                     digest: row.get(3)?,
                 })
             })?;
-        Ok(Self { connection, options, head })
+        Ok(Self { connection, options, signers, head })
     }
 
     /// Where it stands.
@@ -114,6 +124,7 @@ impl Fold {
         let mut work = Work {
             transaction: &transaction,
             options: self.options,
+            signers: &self.signers,
             head: self.head,
             loaded: BTreeMap::new(),
             applied: Applied::default(),
@@ -223,6 +234,22 @@ impl Fold {
         Ok(())
     }
 
+    /// Up to `most` messages that were not believed and of which nobody has told yet, oldest first.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn doubted(&self, most: usize) -> Result<Vec<Doubted>, TableError> {
+        doubts::oldest(&self.connection, most)
+    }
+
+    /// Marks the message at `seq` as told of.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn told(&self, seq: u64) -> Result<(), TableError> {
+        doubts::forget(&self.connection, seq)
+    }
+
     /// A note of the shell's own.
     ///
     /// # Errors
@@ -239,6 +266,7 @@ impl Fold {
 struct Work<'a> {
     transaction: &'a Transaction<'a>,
     options: Options,
+    signers: &'a Signers,
     head: Head,
     loaded: BTreeMap<String, Loaded>,
     applied: Applied,
@@ -246,7 +274,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn apply(&mut self, message: &Message) -> Result<(), TableError> {
-        let Message { seq, subject, payload } = message;
+        let Message { seq, subject, payload, signed: _ } = message;
         if *seq < self.head.watermark {
             return Ok(());
         }
@@ -266,14 +294,18 @@ impl Work<'_> {
         loaded.seq = *seq;
         let believed = match &loaded.frozen {
             Some(reason) => Err(Doubt::Freeze(format!("{subject} is frozen: {reason}"))),
-            None => believe(message, loaded.state.revision, loaded.prev),
+            None => believe(message, self.signers, loaded.state.revision, loaded.prev),
         };
         match believed {
             Ok(read) => self.fold_in(&mut loaded, message, read)?,
-            Err(Doubt::Skip(reason)) => self.applied.alarms.push((*seq, reason)),
-            Err(Doubt::Freeze(reason)) => {
-                self.applied.alarms.push((*seq, reason.clone()));
-                loaded.frozen.get_or_insert(reason);
+            Err(doubt) => {
+                if self.options.doubts {
+                    doubts::put(self.transaction, *seq, subject, &doubt)?;
+                }
+                if doubt.freezes() {
+                    loaded.frozen.get_or_insert_with(|| doubt.reason().to_owned());
+                }
+                self.applied.alarms.push((*seq, doubt.reason().to_owned()));
             }
         }
         self.loaded.insert(subject.clone(), loaded);

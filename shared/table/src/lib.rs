@@ -2,12 +2,14 @@
 //!
 //! # Layout
 //! - [`fold`]: applies messages of the log in order; rows, watermark and chain hash in one transaction
-//! - [`replay`]: one address folded in memory
+//! - [`replay`]: one address folded in memory; what is believed of a message
+//! - [`doubts`]: messages that were not believed, until somebody has told of them
 //! - [`stored`]: how a state is kept in a row
 //! - [`answers`]: the edge's table in memory, from which every verification is answered
 //! - [`TableError`]: what can go wrong
 
 pub mod answers;
+pub mod doubts;
 mod error;
 pub mod fold;
 pub mod replay;
@@ -15,6 +17,7 @@ mod schema;
 pub mod stored;
 
 pub use answers::Answers;
+pub use doubts::Doubted;
 pub use error::TableError;
 pub use fold::{Applied, Fold, Loaded, Message, Options};
 pub use replay::Replay;

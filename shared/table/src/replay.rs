@@ -2,61 +2,72 @@
 
 use crate::Message;
 use keywheel_domain::{Recorded, State, evolve};
+use keywheel_wire::belief::{self, Doubt};
 use keywheel_wire::chain::payload_hash;
-use keywheel_wire::event::{self, Link, Read};
+use keywheel_wire::event::{Link, Read};
+use keywheel_wire::signers::Signers;
+use std::sync::Arc;
 
-/// Why a message is not taken into a state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// It does not continue the address's own sequence: no part of history.
-    Skip(String),
-    /// Part of history, not understood: the address stays as it was from here on.
-    Freeze(String),
-}
-
-/// Reads a message as the event that continues a state with these marks.
+/// Reads a message as the event that continues a state with these marks, by the `signers` of the reader.
 ///
 /// # Errors
 /// Why it is not believed or not understood.
-pub fn believe(message: &Message, revision: u64, prev: Option<[u8; 32]>) -> Result<Read, Doubt> {
-    let read = event::read(&message.subject, &message.payload)
-        .map_err(|error| Doubt::Freeze(format!("{} cannot be understood: {error}", message.subject)))?;
+pub fn believe(
+    message: &Message,
+    signers: &Signers,
+    revision: u64,
+    prev: Option<[u8; 32]>,
+) -> Result<Read, Doubt> {
+    let Message { seq: _, subject, payload, signed } = message;
+    let read = belief::event(signers, subject, payload, signed.as_ref())?;
     if read.link == (Link { revision: revision + 1, prev }) {
         return Ok(read);
     }
-    Err(Doubt::Skip(format!(
-        "{}: revision {} does not continue {revision}",
-        message.subject, read.link.revision
-    )))
+    Err(Doubt::Skip(format!("{subject}: revision {} does not continue {revision}", read.link.revision)))
 }
 
 /// A state with what is needed to go on.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Replay {
     /// The state so far.
     pub state: State,
+    signers: Arc<Signers>,
     prev: Option<[u8; 32]>,
-    frozen: bool,
+    frozen: Option<String>,
 }
 
 impl Replay {
+    /// Of an address of which nothing was taken yet, by a reader's `signers`.
+    pub fn new(signers: Arc<Signers>) -> Self {
+        Self { state: State::default(), signers, prev: None, frozen: None }
+    }
+
     /// Takes the address's next message; gives the event if it was believed.
-    pub fn take(&mut self, message: &Message) -> Option<Recorded> {
-        if self.frozen {
-            return None;
+    ///
+    /// # Errors
+    /// Why it does not count.
+    pub fn take(&mut self, message: &Message) -> Result<Recorded, Doubt> {
+        if let Some(reason) = &self.frozen {
+            return Err(Doubt::Freeze(format!("{} is frozen: {reason}", message.subject)));
         }
-        match believe(message, self.state.revision, self.prev) {
+        match believe(message, &self.signers, self.state.revision, self.prev) {
             Ok(read) => {
                 let recorded = Recorded { seq: message.seq, event: read.event };
                 self.state = evolve(std::mem::take(&mut self.state), &recorded);
                 self.prev = Some(payload_hash(&message.payload));
-                Some(recorded)
+                Ok(recorded)
             }
-            Err(Doubt::Skip(_)) => None,
-            Err(Doubt::Freeze(_)) => {
-                self.frozen = true;
-                None
+            Err(doubt) => {
+                if doubt.freezes() {
+                    self.frozen = Some(doubt.reason().to_owned());
+                }
+                Err(doubt)
             }
         }
+    }
+
+    /// Why the address stays as it is, when it does.
+    pub fn frozen(&self) -> Option<&str> {
+        self.frozen.as_deref()
     }
 }

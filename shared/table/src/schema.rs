@@ -4,7 +4,7 @@ use crate::TableError;
 use rusqlite::Connection;
 use std::path::Path;
 
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 const CREATE: &str = "
 CREATE TABLE head (
@@ -38,6 +38,12 @@ CREATE TABLE command (
     PRIMARY KEY (subject, id)
 ) WITHOUT ROWID;
 CREATE TABLE pending (seq INTEGER PRIMARY KEY, subject TEXT NOT NULL);
+CREATE TABLE doubted (
+    seq INTEGER PRIMARY KEY,
+    subject TEXT NOT NULL,
+    freezes INTEGER NOT NULL,
+    reason TEXT NOT NULL
+);
 CREATE TABLE note (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 ";
 

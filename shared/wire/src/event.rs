@@ -5,6 +5,7 @@ use crate::body::{
     EdgeBody, KeyActivatedBody, KeyIssuedBody, KeyRetiredBody, KeySeenBody, PolicySetBody, RolledBackBody,
     type_word,
 };
+use crate::signers::Installation;
 use crate::subject;
 use crate::text::{Hex32, Id, Moment};
 use keywheel_domain::event::{CommandId, EventId, FactKind, RotationId};
@@ -29,6 +30,9 @@ struct Envelope<B> {
     kind: String,
     tenant: String,
     client: String,
+    /// Absent in none that is believed; optional so that one without it is told by that.
+    #[serde(default)]
+    installation: Option<Id>,
     at: Moment,
     actor: String,
     command_id: Id,
@@ -47,6 +51,12 @@ pub struct Link {
     pub prev: Option<[u8; 32]>,
 }
 
+/// What a payload says of itself, whether the rest of it can be understood or not.
+pub struct Head<'p> {
+    envelope: Envelope<IgnoredAny>,
+    payload: &'p [u8],
+}
+
 /// A readable event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
@@ -56,19 +66,19 @@ pub struct Read {
     pub link: Link,
 }
 
-/// Writes an event. The result is what is hashed, signed and stored.
+/// Writes an event of an installation. The result is what is hashed, signed and stored.
 ///
 /// # Errors
 /// When it would be larger than [`EVENT_BYTES_MAX`].
-pub fn write(event: &Event, link: Link) -> Result<Vec<u8>, Malformed> {
+pub fn write(event: &Event, link: Link, of: Installation) -> Result<Vec<u8>, Malformed> {
     let payload = match &event.fact {
-        Fact::KeyIssued(issued) => pack(event, link, KeyIssuedBody::from(issued)),
-        Fact::KeyActivated(activated) => pack(event, link, KeyActivatedBody::from(activated)),
-        Fact::KeySeen(used) => pack(event, link, KeySeenBody::from(used)),
-        Fact::KeyRetired(ended) => pack(event, link, KeyRetiredBody::from(ended)),
-        Fact::RolledBack(restored) => pack(event, link, RolledBackBody::from(restored)),
-        Fact::PolicySet(patch) => pack(event, link, PolicySetBody::from(patch)),
-        Fact::EdgeAdded(edge) | Fact::EdgeRemoved(edge) => pack(event, link, EdgeBody::from(edge)),
+        Fact::KeyIssued(issued) => pack(event, link, of, KeyIssuedBody::from(issued)),
+        Fact::KeyActivated(activated) => pack(event, link, of, KeyActivatedBody::from(activated)),
+        Fact::KeySeen(used) => pack(event, link, of, KeySeenBody::from(used)),
+        Fact::KeyRetired(ended) => pack(event, link, of, KeyRetiredBody::from(ended)),
+        Fact::RolledBack(restored) => pack(event, link, of, RolledBackBody::from(restored)),
+        Fact::PolicySet(patch) => pack(event, link, of, PolicySetBody::from(patch)),
+        Fact::EdgeAdded(edge) | Fact::EdgeRemoved(edge) => pack(event, link, of, EdgeBody::from(edge)),
     }?;
     if payload.len() > EVENT_BYTES_MAX {
         return Err(Malformed::new("body", format!("an event has at most {EVENT_BYTES_MAX} bytes")));
@@ -76,7 +86,7 @@ pub fn write(event: &Event, link: Link) -> Result<Vec<u8>, Malformed> {
     Ok(payload)
 }
 
-fn pack<B: Serialize>(event: &Event, link: Link, body: B) -> Result<Vec<u8>, Malformed> {
+fn pack<B: Serialize>(event: &Event, link: Link, of: Installation, body: B) -> Result<Vec<u8>, Malformed> {
     let (tenant, client) = match &event.address {
         Address::Keyring(id) => (id.tenant.to_string(), id.client.to_string()),
         Address::Tenant(tenant) => (tenant.to_string(), "_".to_owned()),
@@ -88,6 +98,7 @@ fn pack<B: Serialize>(event: &Event, link: Link, body: B) -> Result<Vec<u8>, Mal
         kind: type_word(event.fact.kind()).to_owned(),
         tenant,
         client,
+        installation: Some(Id(of.0)),
         at: Moment(event.at),
         actor: event.actor.as_str().to_owned(),
         command_id: Id(event.command.0),
@@ -99,39 +110,83 @@ fn pack<B: Serialize>(event: &Event, link: Link, body: B) -> Result<Vec<u8>, Mal
     rmp_serde::to_vec_named(&envelope).map_err(|error| Malformed::new("body", error))
 }
 
-/// Reads an event that stood at `subject`. Unknown fields are passed over.
+/// Reads what a payload says of itself. Unknown fields are passed over.
 ///
 /// # Errors
-/// When it is no event, of a newer envelope, of an unknown type, or belongs to another subject.
-pub fn read(subject: &str, payload: &[u8]) -> Result<Read, Malformed> {
+/// When it is no event's envelope.
+pub fn head(payload: &[u8]) -> Result<Head<'_>, Malformed> {
     if payload.len() > EVENT_BYTES_MAX {
         return Err(Malformed::new("body", format!("an event has at most {EVENT_BYTES_MAX} bytes")));
     }
-    let head: Envelope<IgnoredAny> = unpack(payload)?;
-    if head.v == 0 {
-        return Err(Malformed::new("v", "versions count from 1"));
+    Ok(Head { envelope: unpack(payload)?, payload })
+}
+
+/// Reads an event that stood at `subject`, whoever wrote it: [`crate::belief`] says whether it counts.
+///
+/// # Errors
+/// When it is no event, of a newer envelope, of an unknown type or of no installation, or belongs to another
+/// subject.
+pub fn read(subject: &str, payload: &[u8]) -> Result<Read, Malformed> {
+    let head = head(payload)?;
+    let address = head.address_at(subject);
+    let kind = head.kind()?;
+    head.installation().ok_or_else(|| Malformed::new("installation", "missing field `installation`"))?;
+    head.open(address?, kind)
+}
+
+impl Head<'_> {
+    /// The installation that it names.
+    pub fn installation(&self) -> Option<Installation> {
+        self.envelope.installation.map(|id| Installation(id.0))
     }
-    if head.v > ENVELOPE_V {
-        return Err(Malformed::new("v", format!("written by a newer version ({})", head.v)));
+
+    /// The address of `subject`, for which it must have been written.
+    ///
+    /// # Errors
+    /// When that is none, or another one's.
+    pub fn address_at(&self, subject: &str) -> Result<Address, Malformed> {
+        let address = subject::parse_event(subject)?;
+        let (tenant, client) = (self.envelope.tenant.as_str(), self.envelope.client.as_str());
+        if subject::event(&address) == format!("kw.evt.{tenant}.{client}") {
+            return Ok(address);
+        }
+        Err(Malformed::new("tenant", format!("written for {tenant}/{client}, stored at {subject}")))
     }
-    let kind = FactKind::ALL.into_iter().find(|kind| type_word(*kind) == head.kind);
-    let kind = kind.ok_or_else(|| Malformed::new("type", format!("unknown event type `{}`", head.kind)))?;
-    let address = subject::parse_event(subject)?;
-    let event = Event {
-        id: EventId(head.id.0),
-        address,
-        at: head.at.0,
-        actor: Actor::parse(&head.actor)?,
-        command: CommandId(head.command_id.0),
-        rotation: head.rotation_id.map(|id| RotationId(id.0)),
-        fact: read_fact(kind, payload)?,
-    };
-    let (tenant, client) = (head.tenant.as_str(), head.client.as_str());
-    if format!("kw.evt.{tenant}.{client}") != subject {
-        return Err(Malformed::new("tenant", format!("written for {tenant}/{client}, stored at {subject}")));
+
+    /// Its type.
+    ///
+    /// # Errors
+    /// When it is of a newer envelope or of an unknown type.
+    pub fn kind(&self) -> Result<FactKind, Malformed> {
+        let Envelope { v, kind: word, .. } = &self.envelope;
+        if *v == 0 {
+            return Err(Malformed::new("v", "versions count from 1"));
+        }
+        if *v > ENVELOPE_V {
+            return Err(Malformed::new("v", format!("written by a newer version ({v})")));
+        }
+        let kind = FactKind::ALL.into_iter().find(|kind| type_word(*kind) == word);
+        kind.ok_or_else(|| Malformed::new("type", format!("unknown event type `{word}`")))
     }
-    let link = Link { revision: head.revision, prev: head.prev.map(|hex| hex.0) };
-    Ok(Read { event, link })
+
+    /// All of it, as an event of this type at this address.
+    ///
+    /// # Errors
+    /// When its body or an envelope field is not what it should be.
+    pub fn open(self, address: Address, kind: FactKind) -> Result<Read, Malformed> {
+        let Head { envelope, payload } = self;
+        let event = Event {
+            id: EventId(envelope.id.0),
+            address,
+            at: envelope.at.0,
+            actor: Actor::parse(&envelope.actor)?,
+            command: CommandId(envelope.command_id.0),
+            rotation: envelope.rotation_id.map(|id| RotationId(id.0)),
+            fact: read_fact(kind, payload)?,
+        };
+        let link = Link { revision: envelope.revision, prev: envelope.prev.map(|hex| hex.0) };
+        Ok(Read { event, link })
+    }
 }
 
 fn read_fact(kind: FactKind, payload: &[u8]) -> Result<Fact, Malformed> {

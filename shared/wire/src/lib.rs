@@ -9,8 +9,10 @@
 //! - [`policy`]: policies as JSON and MessagePack
 //! - [`text`]: instants, spans and ids as text
 //! - [`chain`]: the running hash over the log
-//! - [`signature`]: who wrote an event
+//! - [`signature`], [`signers`]: who wrote a message, and who may be believed
+//! - [`belief`]: what a reader believes
 
+pub mod belief;
 pub mod body;
 pub mod chain;
 pub mod command;
@@ -23,6 +25,7 @@ pub mod outcome;
 pub mod policy;
 pub mod pulse;
 pub mod signature;
+pub mod signers;
 pub mod subject;
 pub mod text;
 pub mod usage;

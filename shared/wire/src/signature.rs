@@ -5,6 +5,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nkeys::KeyPair;
 
+/// Who claims to have written a message, and the proof of it, as its headers say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// Public nkey.
+    pub by: String,
+    /// Base64.
+    pub signature: String,
+}
+
 /// A service's signing key.
 pub struct Signer {
     pair: KeyPair,
@@ -36,23 +45,35 @@ impl Signer {
         self.pair.sign(challenge).map_err(|error| Malformed::new("credentials", error))
     }
 
-    /// The signature in base64.
+    /// Signs what is to be stored at `subject`.
     ///
     /// # Errors
     /// When the pair cannot sign.
-    pub fn sign(&self, subject: &str, payload: &[u8]) -> Result<String, Malformed> {
-        let signature = self.pair.sign(&signed_bytes(subject, payload));
-        signature.map(|bytes| STANDARD.encode(bytes)).map_err(|error| Malformed::new("credentials", error))
+    pub fn sign(&self, subject: &str, payload: &[u8]) -> Result<Signed, Malformed> {
+        let bytes = self.pair.sign(&signed_bytes(subject, payload));
+        let bytes = bytes.map_err(|error| Malformed::new("credentials", error))?;
+        Ok(Signed { by: self.public.clone(), signature: STANDARD.encode(bytes) })
     }
 }
 
-/// Whether `signature` (base64) is `signer`'s over subject and payload.
-pub fn verify(signer: &str, signature: &str, subject: &str, payload: &[u8]) -> bool {
-    let pair = KeyPair::from_public_key(signer);
-    let bytes = STANDARD.decode(signature);
-    match (pair, bytes) {
-        (Ok(pair), Ok(bytes)) => pair.verify(&signed_bytes(subject, payload), &bytes).is_ok(),
-        (_, _) => false,
+/// Somebody else's key, to check signatures with.
+pub struct Verifier(KeyPair);
+
+impl Verifier {
+    /// Of a user's public nkey (`U…`).
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn parse(public: &str) -> Result<Self, Malformed> {
+        let pair = KeyPair::from_public_key(public).ok().filter(|_| public.starts_with('U'));
+        let wrong = || Malformed::new("signer", format!("`{public}` is no user's public nkey (U…)"));
+        pair.map(Self).ok_or_else(wrong)
+    }
+
+    /// Whether `signature` (base64) is this key's over subject and payload.
+    pub fn verify(&self, signature: &str, subject: &str, payload: &[u8]) -> bool {
+        let bytes = STANDARD.decode(signature);
+        bytes.is_ok_and(|bytes| self.0.verify(&signed_bytes(subject, payload), &bytes).is_ok())
     }
 }
 

@@ -1,15 +1,36 @@
 //! Events: MessagePack in the log, read alone and folded one after another.
 
 use super::assert_told;
-use keywheel_domain::event::{Event, EventId};
+use keywheel_domain::event::{Event, EventId, Fact};
 use keywheel_domain::{Address, At, KeyState, State, Version, due};
 use keywheel_table::{Answers, Message, Replay, stored};
+use keywheel_token::Credential;
+use keywheel_wire::belief::is_entitled;
 use keywheel_wire::chain::payload_hash;
 use keywheel_wire::event::{self, EVENT_BYTES_MAX, Link};
-use keywheel_wire::subject;
+use keywheel_wire::signature::Signer;
+use keywheel_wire::signers::{Installation, Signers};
+use keywheel_wire::subject::{self, Service};
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 const SUBJECTS: [&str; 4] = ["kw.evt.acme.billing", "kw.evt.acme._", "kw.evt._._", "kw.evt.acme.app"];
+
+const OURS: Installation = Installation(7);
+
+static SIGNERS: LazyLock<Vec<(Service, Signer)>> = LazyLock::new(|| {
+    let fresh = |service| (service, Signer::from_seed(Credential::fresh().seed().expose()).unwrap());
+    Service::ALL.map(fresh).into()
+});
+
+fn signers() -> Arc<Signers> {
+    let keys = SIGNERS.iter().map(|(service, signer)| (signer.public().to_owned(), *service));
+    Arc::new(Signers::of(OURS, keys).unwrap())
+}
+
+fn author(fact: &Fact) -> Option<&'static Signer> {
+    SIGNERS.iter().find(|(service, _)| is_entitled(*service, fact)).map(|(_, signer)| signer)
+}
 
 /// The first byte says where it lay.
 pub fn event(data: &[u8]) {
@@ -24,7 +45,7 @@ pub fn event(data: &[u8]) {
             assert!(payload.len() <= EVENT_BYTES_MAX);
             assert_eq!(subject::event(&read.event.address), at);
             // What has no short form may grow over the bound; nothing else may change.
-            if let Ok(written) = event::write(&read.event, read.link) {
+            if let Ok(written) = event::write(&read.event, read.link, OURS) {
                 assert_eq!(event::read(at, &written).unwrap(), read);
             }
         }
@@ -35,6 +56,7 @@ pub fn event(data: &[u8]) {
 /// their places, as their writer would have, and folded.
 pub fn fold(data: &[u8]) {
     let (mut rest, mut replays, mut answers) = (data, BTreeMap::new(), Answers::default());
+    let signers = signers();
     let mut seq = 0;
     while let [first, high, low, more @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(more.len());
@@ -42,14 +64,18 @@ pub fn fold(data: &[u8]) {
         rest = left;
         seq += 1;
         let at = SUBJECTS[usize::from(*first) % SUBJECTS.len()];
-        let (replay, prev): &mut (Replay, Option<[u8; 32]>) = replays.entry(at).or_default();
+        let (replay, prev): &mut (Replay, Option<[u8; 32]>) =
+            replays.entry(at).or_insert_with(|| (Replay::new(Arc::clone(&signers)), None));
         let Some((read, payload)) = continued(at, payload, replay.state.revision, *prev, seq) else {
             continue;
         };
         let before = replay.state.clone();
-        let message = Message { seq, subject: at.to_owned(), payload };
-        let taken = replay.take(&message);
-        assert_eq!(taken.map(|recorded| recorded.event).as_ref(), Some(&read));
+        // What is nobody's to say is not folded, whoever signs it.
+        let Some(signer) = author(&read.fact) else { continue };
+        let signed = Some(signer.sign(at, &payload).unwrap());
+        let message = Message { seq, subject: at.to_owned(), payload, signed };
+        let taken = replay.take(&message).map(|recorded| recorded.event);
+        assert_eq!(taken.as_ref(), Ok(&read));
         *prev = Some(payload_hash(&message.payload));
         assert_sound(&before, &replay.state, read.at);
         answers.update(&read.address, &replay.state);
@@ -67,7 +93,7 @@ fn continued(
 ) -> Option<(Event, Vec<u8>)> {
     let read = event::read(at, payload).ok()?;
     let event = Event { id: EventId(seq.into()), ..read.event };
-    let payload = event::write(&event, Link { revision: revision + 1, prev }).ok()?;
+    let payload = event::write(&event, Link { revision: revision + 1, prev }, OURS).ok()?;
     Some((event, payload))
 }
 

@@ -11,6 +11,7 @@ use keywheel_wire::notice::{Alarm, Notice, Receipt, Unreached};
 use keywheel_wire::outcome::{Intent, Outcome};
 use keywheel_wire::policy::{WirePatch, whole};
 use keywheel_wire::pulse::Pulse;
+use keywheel_wire::signers::Installation;
 use keywheel_wire::text::{Hex32, Id, Moment};
 use keywheel_wire::usage::{LastReport, Report, Silent, Usage, UsageAt, VersionUse};
 use keywheel_wire::{body, delivery};
@@ -160,7 +161,7 @@ proptest! {
 
     #[test]
     fn events(event in event(), link in link()) {
-        let json = keywheel_wire::event::to_json(&keywheel_wire::event::write(&event, link).unwrap()).unwrap();
+        let json = keywheel_wire::event::to_json(&keywheel_wire::event::write(&event, link, Installation(1)).unwrap()).unwrap();
         prop_assert_eq!(wrong(validator!("event"), &json), None);
     }
 

@@ -4,6 +4,8 @@ use keywheel_domain::EdgeId;
 use keywheel_runtime::config;
 use keywheel_tests::hostile::http::{ACTIVE, Edge};
 use keywheel_wire::event::{self, EVENT_BYTES_MAX};
+use keywheel_wire::signers::Installation;
+use keywheel_wire::subject::Service;
 use keywheel_wire::subject::Verb;
 use keywheel_wire::{command, delivery, notice, outcome, pulse, usage};
 use std::path::Path;
@@ -63,9 +65,29 @@ fn versions_in_a_report() {
     }
 }
 
+const SIGNERS: &str = "installation = \"0b5e55ed-0000-4000-8000-000000000001\"\n[signers]\n\
+                       UDVEU3DD4KOFECV66VIHWEZOYX4ZKR3WV27L464SIIPOU2IUI3JCYSJF = \"issuer\"\n";
+
+#[test]
+fn a_signers_file() {
+    use keywheel_wire::signers::{FILE_BYTES_MAX, SIGNERS_MAX, Signers};
+    let long = |bytes: usize| format!("{SIGNERS}#{}", "x".repeat(bytes - SIGNERS.len() - 1));
+    assert!(
+        Signers::parse(&long(FILE_BYTES_MAX)).is_ok() && Signers::parse(&long(FILE_BYTES_MAX + 1)).is_err()
+    );
+    let keys = |count: usize| {
+        let fresh = |_| (keywheel_token::Credential::fresh().public().to_owned(), Service::Issuer);
+        Signers::of(Installation(1), (0..count).map(fresh))
+    };
+    assert!(keys(SIGNERS_MAX).is_ok() && keys(SIGNERS_MAX + 1).is_err());
+}
+
 #[test]
 fn a_configuration() {
-    let text = "instance = 2\ndata_dir = \"d\"\n[bus]\nurl = \"nats://h:1\"\ncredentials = \"c\"\n";
+    let signers = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(signers.path(), SIGNERS).unwrap();
+    let bus = format!("[bus]\nurl = \"nats://h:1\"\ncredentials = \"c\"\nsigners = {:?}\n", signers.path());
+    let text = &format!("instance = 2\ndata_dir = \"d\"\n{bus}");
     let load = |text: &str, value: &str| {
         let variables = [("KEYWHEEL_DATA_DIR".to_owned(), value.to_owned())];
         config::parse::<keywheel_issuer::Config>(Path::new("x.toml"), text, variables).is_ok()

@@ -75,13 +75,18 @@ async fn an_edge_restarted_without_the_bus_serves_what_it_knows() {
     assert!(answer.valid, "{answer:?}");
 }
 
+const SIGNERS: &str = "installation = \"0b5e55ed-0000-4000-8000-000000000001\"\n[signers]\n\
+                       UDVEU3DD4KOFECV66VIHWEZOYX4ZKR3WV27L464SIIPOU2IUI3JCYSJF = \"issuer\"\n";
+
 #[test]
 fn bad_settings_end_with_64_and_name_the_field() {
-    const BUS: &str = "[bus]\nurl = \"x\"\ncredentials = \"y\"\n";
     let folder = TempDir::new().unwrap();
+    let signers = folder.path().join("signers.toml");
+    let bus = format!("[bus]\nurl = \"x\"\ncredentials = \"y\"\nsigners = {signers:?}\n");
+    std::fs::write(&signers, SIGNERS).unwrap();
     let file = folder.path().join("service.toml");
     let refused = |service: &str, text: &str, field: &str| {
-        std::fs::write(&file, format!("{text}\n{BUS}")).unwrap();
+        std::fs::write(&file, format!("{text}\n{bus}")).unwrap();
         let run = ["run", service, "--config"];
         let ended = keywheel(&binary().unwrap()).args(run).arg(&file).output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
@@ -98,5 +103,11 @@ fn bad_settings_end_with_64_and_name_the_field() {
         refused(service, "data_dir = \".\"\nlease = \"0s\"", "lease");
         refused(service, "data_dir = \".\"\n[log]\nlevel = \"loud\"", "log.level");
     }
+    std::fs::remove_file(&signers).unwrap();
+    for service in ["issuer", "propagator", "usage-tracker", "retirer"] {
+        refused(service, "data_dir = \".\"", "bus.signers: cannot read");
+    }
+    refused("edge", "id = \"a\"\ndata_dir = \".\"", "bus.signers: cannot read");
+    std::fs::write(&signers, SIGNERS).unwrap();
     refused("issuer", "data_dir = \".\"\n[key]\nbrand = \"K W\"", "key");
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::arguments::Output;
+use crate::scene::{signed, signers};
 use crate::screen::Screen;
 use crate::waiting_words::tests::{NOW, usage};
 use expect_test::expect;
@@ -10,15 +11,15 @@ use keywheel_domain::event::{
 };
 use keywheel_domain::key::Origin;
 use keywheel_domain::{Actor, At, Digest, Event, KeySpec, Kid, Policy, Span, Version};
-use keywheel_table::Message;
+use keywheel_wire::belief::is_entitled;
 use keywheel_wire::chain::payload_hash;
 use keywheel_wire::event::{Link, write};
-use keywheel_wire::subject;
+use keywheel_wire::subject::{self, Service};
 
 /// A keyring's messages as they stand in the log, one hour apart, the last one hour ago.
 fn told(facts: Vec<Fact>) -> Told {
     let address = Address::Keyring(KeyringId::parse("acme/app").unwrap());
-    let (mut told, mut prev) = (Told::default(), None);
+    let (mut told, mut prev) = (Told::new(&signers()), None);
     let hours = facts.len() as u64;
     for (n, fact) in (0..).zip(facts) {
         let event = Event {
@@ -30,9 +31,10 @@ fn told(facts: Vec<Fact>) -> Told {
             rotation: Some(RotationId(7)),
             fact,
         };
-        let payload = write(&event, Link { revision: n + 1, prev }).unwrap();
+        let author = Service::ALL.into_iter().find(|service| is_entitled(*service, &event.fact)).unwrap();
+        let payload = write(&event, Link { revision: n + 1, prev }, signers().installation()).unwrap();
         prev = Some(payload_hash(&payload));
-        told.take(&Message { seq: n + 1, subject: subject::event(&address), payload }).unwrap();
+        told.take(&signed(author, n + 1, &subject::event(&address), payload)).unwrap();
     }
     told
 }

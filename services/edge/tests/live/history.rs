@@ -1,5 +1,6 @@
 //! Writes what the services would write: the log that an edge follows.
 
+use crate::server::Server;
 use keywheel_bus::Bus;
 use keywheel_bus::log::Appended;
 use keywheel_domain::event::{CommandId, Ended, EventId, IssueReason, Issued, RotationId};
@@ -9,20 +10,26 @@ use keywheel_domain::{
     Actor, Address, At, EdgeId, Event, Fact, KeySpec, KeyringId, Policy, PolicyPatch, Version,
 };
 use keywheel_token::{Brand, Fresh, id, mint};
+use keywheel_wire::belief::is_entitled;
 use keywheel_wire::chain::payload_hash;
 use keywheel_wire::event::{self, Link};
+use keywheel_wire::subject::Service;
 use std::collections::BTreeMap;
 
 /// Appends events, each linked to the one before it.
 pub struct History {
-    bus: Bus,
+    services: Vec<(Service, Bus)>,
     last: BTreeMap<Address, (u64, Link)>,
 }
 
 impl History {
     /// Of an empty log.
-    pub fn new(bus: Bus) -> Self {
-        Self { bus, last: BTreeMap::new() }
+    pub async fn new(server: &Server) -> Self {
+        let mut services = Vec::new();
+        for service in Service::ALL {
+            services.push((service, server.connect(service.name()).await));
+        }
+        Self { services, last: BTreeMap::new() }
     }
 
     /// Puts the edge `e1` on the roster.
@@ -87,10 +94,12 @@ impl History {
             rotation: matches!(fact, Fact::KeyIssued(_)).then_some(RotationId(1)),
             fact,
         };
-        let Appended::Stored(seq) = self.bus.append(&event, link, expects).await.unwrap() else {
+        let author = |(service, _): &&(Service, Bus)| is_entitled(*service, &event.fact);
+        let (_, bus) = self.services.iter().rev().find(author).unwrap();
+        let Appended::Stored(seq) = bus.append(&event, link, expects).await.unwrap() else {
             panic!("somebody else writes to this log")
         };
-        let prev = payload_hash(&event::write(&event, link).unwrap());
+        let prev = payload_hash(&event::write(&event, link, bus.signers().installation()).unwrap());
         self.last.insert(address, (seq, Link { revision: link.revision + 1, prev: Some(prev) }));
         seq
     }

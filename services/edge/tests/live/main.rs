@@ -28,7 +28,7 @@ async fn begin(folder: &std::path::Path) -> Option<(Server, keywheel_bus::Bus, H
     let admin = server.admin().await;
     topology::ensure(&admin, 1, 1).await.unwrap();
     topology::ensure_edge(&admin, &EdgeId::parse("e1").unwrap()).await.unwrap();
-    let history = History::new(admin.clone());
+    let history = History::new(&server).await;
     Some((server, admin, history))
 }
 
@@ -175,7 +175,7 @@ async fn a_log_that_was_created_anew_is_not_followed() {
     let again = server.admin().await;
     topology::ensure(&again, 1, 1).await.unwrap();
     topology::ensure_edge(&again, &EdgeId::parse("e1").unwrap()).await.unwrap();
-    let mut other = History::new(again);
+    let mut other = History::new(&server).await;
     other.add_edge().await;
     for client in ["a", "b", "c", "d"] {
         other.issue(client).await;

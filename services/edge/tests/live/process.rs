@@ -100,10 +100,12 @@ pub fn config(server: &Server, folder: &Path, lease: &str) -> Config {
         [bus]
         url = "{}"
         credentials = "{}"
+        signers = "{}"
         "#,
         data_dir.display(),
         server.url(),
         server.seed("edge-e1").display(),
+        server.signers().display(),
     );
     toml::from_str(&text).unwrap()
 }

@@ -1,7 +1,10 @@
 //! A real nats-server for one test: with the permissions that an edge has and no more, killed on drop.
 
+use keywheel_bus::connect::read_signers;
 use keywheel_bus::{Bus, BusOptions};
 use keywheel_token::Credential;
+use keywheel_wire::signers::{Installation, Signers};
+use keywheel_wire::subject::Service;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,7 +25,12 @@ impl Server {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut server = Server { binary: binary.into(), port, folder: folder.to_owned(), child: None };
         let (admin, edge) = (server.write_seed("admin"), server.write_seed("edge-e1"));
-        std::fs::write(server.folder.join("nats.conf"), configuration(port, folder, &admin, &edge)).unwrap();
+        let services = Service::ALL.map(|service| (server.write_seed(service.name()), service));
+        let signers = Signers::of(Installation(7), services.clone()).unwrap().to_string();
+        std::fs::write(server.signers(), signers).unwrap();
+        let all: Vec<&str> =
+            services.iter().map(|(public, _)| public.as_str()).chain([admin.as_str()]).collect();
+        std::fs::write(server.folder.join("nats.conf"), configuration(port, folder, &all, &edge)).unwrap();
         server.restart();
         Some(server)
     }
@@ -36,6 +44,11 @@ impl Server {
     /// Where a role's seed lies.
     pub fn seed(&self, role: &str) -> PathBuf {
         self.folder.join(format!("{role}.nk"))
+    }
+
+    /// Where it stands whose events are believed.
+    pub fn signers(&self) -> PathBuf {
+        self.folder.join("signers.toml")
     }
 
     /// Where it listens.
@@ -66,12 +79,18 @@ impl Server {
 
     /// A connection that may do anything.
     pub async fn admin(&self) -> Bus {
+        self.connect("admin").await
+    }
+
+    /// A connection that may do anything, and signs as `role`.
+    pub async fn connect(&self, role: &str) -> Bus {
         let options = BusOptions {
             url: self.url(),
-            credentials: self.seed("admin"),
+            credentials: self.seed(role),
+            signers: read_signers(&self.signers()).unwrap(),
+            inbox_prefix: format!("_INBOX_{role}"),
+            name: role.to_owned(),
             tls: None,
-            inbox_prefix: "_INBOX_admin".to_owned(),
-            name: "admin".to_owned(),
             wait: true,
         };
         let bus = Bus::connect(&options).await.unwrap();
@@ -88,14 +107,15 @@ impl Drop for Server {
     }
 }
 
-fn configuration(port: u16, folder: &Path, admin: &str, edge: &str) -> String {
+fn configuration(port: u16, folder: &Path, all: &[&str], edge: &str) -> String {
     let store = folder.join("store");
+    let all: String = all.iter().map(|public| format!("{{ nkey: {public} }}\n")).collect();
     format!(
         r#"
         listen: "127.0.0.1:{port}"
         jetstream {{ store_dir: "{}", sync_interval: always }}
         authorization {{ users = [
-            {{ nkey: {admin} }}
+            {all}
             {{ nkey: {edge}, permissions {{
                 publish: [
                     "$JS.API.CONSUMER.INFO.KW_EVENTS.edge-e1", "$JS.API.CONSUMER.MSG.NEXT.KW_EVENTS.edge-e1",

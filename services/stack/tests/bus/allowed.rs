@@ -2,23 +2,30 @@
 
 use crate::rig::{Rig, allowed, edge};
 use futures_util::StreamExt;
+use keywheel_bus::connect::read_signers;
 use keywheel_bus::gate::Sources;
 use keywheel_bus::intake::{self, Handler, Prepared, Refusal};
+use keywheel_bus::log::Appended;
 use keywheel_bus::{Bus, BusConfig, BusError, Follower, Gate, SharedFold, Station};
-use keywheel_domain::event::CommandId;
-use keywheel_domain::{Act, Actor, Address, At, EdgeId, KeyringId, Kid, Span, State, Version};
+use keywheel_domain::event::{CommandId, Ended, EventId, Use, Used};
+use keywheel_domain::key::Cause;
+use keywheel_domain::{
+    Act, Actor, Address, At, EdgeId, Event, Fact, KeyringId, Kid, PolicyPatch, Span, State, Version,
+};
 use keywheel_stack::installation;
 use keywheel_stack::permissions::Role;
 use keywheel_table::{Fold, Options};
 use keywheel_token::{Credential, id};
 use keywheel_wire::command::{Ask, Request};
 use keywheel_wire::delivery::Sealed;
+use keywheel_wire::event::Link;
 use keywheel_wire::notice::{Alarm, Notice};
 use keywheel_wire::outcome::Word;
 use keywheel_wire::pulse::Pulse;
 use keywheel_wire::subject::{Service, Verb};
 use keywheel_wire::text::{Hex32, Id, Moment};
 use keywheel_wire::usage::{Report, Usage};
+use std::sync::Arc;
 use std::time::Duration;
 
 const SOURCES: Sources = Sources { now: || At(1_700_000_000_000), fresh_id: id::fresh };
@@ -65,6 +72,7 @@ async fn station(rig: &Rig, service: Service, instance: u32) -> Station {
     let config = BusConfig {
         url: rig.settings.server.url(),
         credentials: rig.home.credential(service.name()),
+        signers: read_signers(&rig.home.signers()).unwrap(),
         tls: rig.settings.server.tls(&rig.home, service.name()),
     };
     let instance = std::num::NonZeroU32::new(instance).unwrap();
@@ -90,6 +98,38 @@ async fn add_edge(gate: &Gate, name: &str) {
     gate.execute(&Address::Installation, CommandId(id::fresh()), &actor, act).await.unwrap();
 }
 
+/// Something that is the service's own to say, about a keyring of its own.
+fn fact_of(service: Service) -> Fact {
+    let version = Version(1);
+    let ended =
+        |cause| Fact::KeyRetired(Ended { version, also: Vec::new(), cause, reason: None, evidence: None });
+    match service {
+        Service::Issuer => Fact::PolicySet(PolicyPatch::NONE),
+        Service::Propagator => ended(Cause::Cancelled),
+        Service::Retirer => ended(Cause::Requested),
+        Service::UsageTracker => {
+            let seen = Use { first_use: None, last_use: Some(At(1)), uses: 1, quiet: None };
+            Fact::KeySeen(Used { version, seen })
+        }
+    }
+}
+
+async fn append(bus: &Bus, gate: &Gate, client: &str, fact: Fact) -> Result<(), BusError> {
+    let event = Event {
+        id: EventId(id::fresh()),
+        address: Address::Keyring(KeyringId::parse(&format!("acme/{client}")).unwrap()),
+        at: At(1),
+        actor: Actor::parse("test").unwrap(),
+        command: CommandId(id::fresh()),
+        rotation: None,
+        fact,
+    };
+    match bus.append(&event, Link { revision: 1, prev: None }, 0).await? {
+        Appended::Stored(seq) => gate.applied(seq).await,
+        Appended::Conflict => panic!("nobody else writes there"),
+    }
+}
+
 struct Roster;
 
 impl Handler for Roster {
@@ -106,7 +146,7 @@ async fn every_service_replays_decides_and_appends() {
         for instance in [1, 2] {
             let (bus, gate) = working(&rig, service, instance).await;
             allowed(&bus, service.name(), async {
-                add_edge(&gate, &format!("x{at}-{instance}")).await;
+                append(&bus, &gate, &format!("x{at}-{instance}"), fact_of(service)).await?;
                 bus.head().await?;
                 bus.page(1, None).await?;
                 bus.notify(&Address::Installation, &id::fresh().to_string(), &alarm()).await
@@ -125,8 +165,10 @@ async fn an_edge_replays_pulses_and_reports() {
 
     let e1 = edge("e1");
     let bus = rig.connect(&Role::Edge(e1.clone())).await;
-    let options = Options { commands: false, pending: |_| false };
-    let fold = SharedFold::new(Fold::open(&rig.home.root().join("edge.db"), options).unwrap());
+    let options = Options { commands: false, pending: |_| false, doubts: false };
+    let fold = SharedFold::new(
+        Fold::open(&rig.home.root().join("edge.db"), options, Arc::clone(bus.signers())).unwrap(),
+    );
     let follower = Follower::new(bus.clone(), fold, "edge-e1".to_owned());
     let mut watermark = follower.watermark();
     let replayed = async {

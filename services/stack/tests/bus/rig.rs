@@ -1,10 +1,11 @@
 //! A real nats-server with the configuration that the stack writes for a home.
 
-use keywheel_bus::{Bus, BusError};
+use keywheel_bus::connect::read_signers;
+use keywheel_bus::{Bus, BusConfig, BusError};
 use keywheel_domain::EdgeId;
 use keywheel_stack::children::Children;
 use keywheel_stack::home::Home;
-use keywheel_stack::installation::{connect_role, lay_out};
+use keywheel_stack::installation::lay_out;
 use keywheel_stack::monitor::Monitor;
 use keywheel_stack::permissions::Role;
 use keywheel_stack::ports::{self, Finder, Scheme, loopback};
@@ -66,6 +67,7 @@ impl Rig {
         fleet.save(&home).unwrap();
         nats::configure(&home, &settings, &fleet).unwrap();
         secrets::ensure_recipient(&home).unwrap();
+        secrets::ensure_signers(&home).unwrap();
 
         let children = Children::none(home.clone(), true).unwrap();
         children.start(nats::plan(&home, nats::find(Some(&server()), &home).unwrap()));
@@ -90,7 +92,14 @@ impl Rig {
 
     /// A connection of its own, so that what it is denied is its own too.
     pub async fn connect(&self, role: &Role) -> Bus {
-        connect_role(&self.home, &self.settings.server, role).await.unwrap()
+        let role = role.name();
+        let config = BusConfig {
+            url: self.settings.server.url(),
+            credentials: self.home.credential(&role),
+            signers: read_signers(&self.home.signers()).unwrap(),
+            tls: self.settings.server.tls(&self.home, &role),
+        };
+        Bus::connect(&config.options(&role, false)).await.unwrap()
     }
 }
 

@@ -1,6 +1,7 @@
 //! TLS on the bus: who has a certificate of the authority gets in, and nobody else, each told what to do.
 
 use crate::rig::{Rig, edge};
+use keywheel_bus::connect::read_signers;
 use keywheel_bus::{Bus, BusConfig, BusError, TlsConfig};
 use keywheel_runtime::clock;
 use keywheel_stack::certificates;
@@ -24,8 +25,12 @@ fn made(days: u64) -> (TempDir, Home) {
 }
 
 async fn connect(rig: &Rig, tls: Option<TlsConfig>) -> Result<Bus, BusError> {
-    let config =
-        BusConfig { url: rig.settings.server.url(), credentials: rig.home.credential("operator"), tls };
+    let config = BusConfig {
+        url: rig.settings.server.url(),
+        credentials: rig.home.credential("operator"),
+        signers: read_signers(&rig.home.signers()).unwrap(),
+        tls,
+    };
     Bus::connect(&config.options("operator", false)).await
 }
 

@@ -4,7 +4,8 @@ use crate::server::PUBLIC;
 use crate::stage::{Writer, eventually, keyring, plain_event, server};
 use keywheel_bus::log::Appended;
 use keywheel_wire::event::Link;
-use keywheel_wire::{signature, subject, text};
+use keywheel_wire::signature::Verifier;
+use keywheel_wire::{subject, text};
 
 const FIRST: Link = Link { revision: 1, prev: None };
 
@@ -107,5 +108,5 @@ async fn an_event_says_who_wrote_it() {
     assert_eq!(header(subject::HEADER_V), "1");
     assert_eq!(header(subject::HEADER_SIGNER), PUBLIC);
     let signature = header(subject::HEADER_SIGNATURE);
-    assert!(signature::verify(PUBLIC, &signature, &message.subject, &message.payload));
+    assert!(Verifier::parse(PUBLIC).unwrap().verify(&signature, &message.subject, &message.payload));
 }

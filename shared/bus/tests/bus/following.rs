@@ -1,5 +1,6 @@
 //! Following the log: all of it, in order, once, whatever comes between.
 
+use crate::server::signers;
 use crate::stage::{Replica, Writer, eventually, keyring, server};
 use async_nats::jetstream::consumer::PullConsumer;
 use futures_util::StreamExt;
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::watch;
+
+const OPTIONS: Options = Options { commands: true, pending: |_| false, doubts: false };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_log_comes_in_order_and_once() {
@@ -152,7 +155,7 @@ impl Sink for Auditor {
         if applied.events.is_empty() {
             return;
         }
-        let committed = Fold::open(&self.path, Options { commands: true, pending: |_| false }).unwrap();
+        let committed = Fold::open(&self.path, OPTIONS, signers()).unwrap();
         assert_eq!(committed.head(), head, "passed on before it was committed");
         assert!(*self.told.borrow() < head.watermark, "told before it was passed on");
         self.looks.fetch_add(1, Ordering::SeqCst);
@@ -165,7 +168,7 @@ async fn what_is_told_was_passed_on_and_what_is_passed_on_was_committed() {
     let (_server, bus) = server().await;
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("audited.db");
-    let fold = Fold::open(&path, Options { commands: true, pending: |_| false }).unwrap();
+    let fold = Fold::open(&path, OPTIONS, signers()).unwrap();
     let follower = Follower::new(bus.clone(), SharedFold::new(fold), "issuer-1".to_owned());
     let (mut told, looks) = (follower.watermark(), Arc::new(AtomicU64::new(0)));
     let auditor = Auditor { path, told: told.clone(), looks: Arc::clone(&looks) };

@@ -7,6 +7,7 @@ use keywheel_bus::{BusError, Executed, topology};
 use keywheel_domain::event::CommandId;
 use keywheel_domain::policy::{Change, PolicyChange};
 use keywheel_domain::{Act, Address, EdgeId, Rejection, Span};
+use keywheel_wire::subject::Service;
 use std::collections::BTreeSet;
 use tempfile::TempDir;
 
@@ -19,7 +20,12 @@ fn edge(name: &str) -> EdgeId {
 }
 
 async fn two() -> (Server, TempDir, Replica, Replica) {
-    let ((server, _), folder) = (server().await, tempfile::tempdir().unwrap());
+    two_as(Service::Issuer).await
+}
+
+async fn two_as(role: Service) -> (Server, TempDir, Replica, Replica) {
+    let ((mut server, _), folder) = (server().await, tempfile::tempdir().unwrap());
+    server.take_for(role);
     let one = Replica::start(&server, 1, folder.path()).await;
     let other = Replica::start(&server, 2, folder.path()).await;
     (server, folder, one, other)
@@ -118,7 +124,7 @@ async fn many_are_executed_as_one_by_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_to_do_and_nothing_allowed_leave_no_trace() {
-    let (_server, _folder, one, _other) = two().await;
+    let (_server, _folder, one, _other) = two_as(Service::Propagator).await;
     let execute = |id, act| {
         let gate = one.gate.clone();
         async move { gate.execute(&Address::Installation, CommandId(id), &actor(), act).await.unwrap() }
@@ -134,7 +140,8 @@ async fn nothing_to_do_and_nothing_allowed_leave_no_trace() {
 /// A replica whose fold is behind must not refuse by what is no longer so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_decided_on_the_newest_state() {
-    let ((server, _), folder) = (server().await, tempfile::tempdir().unwrap());
+    let ((mut server, _), folder) = (server().await, tempfile::tempdir().unwrap());
+    server.take_for(Service::Propagator);
     let one = Replica::start(&server, 1, folder.path()).await;
     let mut late = Replica::open(&server, 2, folder.path()).await;
     let add = Act::AddEdge { edge: edge("a") };
@@ -155,7 +162,8 @@ async fn a_refusal_is_decided_on_the_newest_state() {
 /// A replica that lost to others catches up before it tries again, however long that takes.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_lost_catches_up_before_it_tries_again() {
-    let ((server, _), folder) = (server().await, tempfile::tempdir().unwrap());
+    let ((mut server, _), folder) = (server().await, tempfile::tempdir().unwrap());
+    server.take_for(Service::Propagator);
     let one = Replica::start(&server, 1, folder.path()).await;
     let mut late = Replica::open(&server, 2, folder.path()).await;
     let add = |name: &str| Act::AddEdge { edge: edge(name) };
@@ -173,8 +181,7 @@ async fn who_lost_catches_up_before_it_tries_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_keyring_decides_nothing() {
     let (server, _folder, one, _other) = two().await;
-    let stranger = server.stranger().await;
-    stranger.publish("kw.evt.acme.client-0", "?".into()).await.unwrap().await.unwrap();
+    server.publish_signed("kw.evt.acme.client-0", b"?").await;
     one.reaches(1).await;
     let refused = one.gate.execute(&keyring(0), CommandId(1), &actor(), quiet(1)).await;
     assert!(matches!(refused, Err(BusError::Frozen(_))), "{refused:?}");

@@ -86,7 +86,12 @@ async fn a_log_that_ends_before_the_fold() {
     Writer::default().append_many(&bus, 3).await;
     let ahead = Replica::open(&server, 1, folder.path()).await;
     let mut known = bus.page(1, None).await.unwrap();
-    known.push(keywheel_table::Message { seq: 4, subject: "kw.evt.acme.client-0".into(), payload: vec![] });
+    known.push(keywheel_table::Message {
+        seq: 4,
+        subject: "kw.evt.acme.client-0".into(),
+        payload: vec![],
+        signed: None,
+    });
     ahead.fold.lock().apply(&known, &[]).unwrap();
     drop(ahead);
     let error = Replica::start(&server, 1, folder.path()).await.ends().await;

@@ -1,5 +1,6 @@
 //! Reading the log and what lies beside it.
 
+use crate::server::OURS;
 use crate::stage::{Writer, eventually, keyring, plain_event, server};
 use keywheel_bus::log::PAGE;
 use keywheel_domain::{Address, At, EdgeId, KeyringId, Kid, Span, Version};
@@ -39,7 +40,8 @@ async fn pages_follow_each_other() {
     let (server, bus) = server().await;
     let context = server.stranger().await;
     let payload =
-        keywheel_wire::event::write(&plain_event(&keyring(0)), Link { revision: 1, prev: None }).unwrap();
+        keywheel_wire::event::write(&plain_event(&keyring(0)), Link { revision: 1, prev: None }, OURS)
+            .unwrap();
     let mut sent = Vec::new();
     for _ in 0..PAGE + 5 {
         sent.push(context.publish("kw.evt.acme.client-0", payload.clone().into()).await.unwrap());

@@ -86,7 +86,7 @@ impl Writer {
         let Appended::Stored(seq) = bus.append(&event, link, expects).await.unwrap() else {
             panic!("nobody else writes")
         };
-        let prev = Some(payload_hash(&event::write(&event, link).unwrap()));
+        let prev = Some(payload_hash(&event::write(&event, link, bus.signers().installation()).unwrap()));
         self.last.insert(address.clone(), (seq, Link { revision: link.revision + 1, prev }));
         seq
     }
@@ -149,8 +149,10 @@ impl Replica {
     pub async fn open(server: &Server, instance: u32, folder: &Path) -> Replica {
         let bus = server.bus("issuer").await;
         eventually("it is connected", || async { bus.connections() == 1 }).await;
-        let options = Options { commands: true, pending: |_| false };
-        let fold = SharedFold::new(Fold::open(&folder.join(format!("{instance}.db")), options).unwrap());
+        let options = Options { commands: true, pending: |_| false, doubts: false };
+        let fold = SharedFold::new(
+            Fold::open(&folder.join(format!("{instance}.db")), options, Arc::clone(bus.signers())).unwrap(),
+        );
         let follower = Follower::new(bus.clone(), fold.clone(), Service::Issuer.log_durable(instance));
         let watermark = follower.watermark();
         let gate = Gate::new(bus, fold.clone(), watermark.clone(), Sources { now, fresh_id });

@@ -1,9 +1,13 @@
 //! A nats-server of a test's own: a free port, a temporary store, gone when the test ends.
 
 use keywheel_bus::{Bus, BusConfig};
+use keywheel_wire::signature::Signer;
+use keywheel_wire::signers::{Installation, Signers};
+use keywheel_wire::subject::{HEADER_SIGNATURE, HEADER_SIGNER, Service};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -12,11 +16,24 @@ pub const SEED: &str = "SUAAOBYHA4DQOBYHA4DQOBYHA4DQOBYHA4DQOBYHA4DQOBYHA4DQOBZ5
 /// Its public nkey.
 pub const PUBLIC: &str = "UDVEU3DD4KOFECV66VIHWEZOYX4ZKR3WV27L464SIIPOU2IUI3JCYSJF";
 
+/// The installation of these tests.
+pub const OURS: Installation = Installation(7);
+
+/// What their readers believe: the one user, as an issuer.
+pub fn signers() -> Arc<Signers> {
+    signers_of(Service::Issuer)
+}
+
+fn signers_of(role: Service) -> Arc<Signers> {
+    Arc::new(Signers::of(OURS, [(PUBLIC.to_owned(), role)]).unwrap())
+}
+
 /// A running server.
 pub struct Server {
     folder: TempDir,
     port: u16,
     process: Option<Child>,
+    role: Service,
 }
 
 impl Server {
@@ -31,9 +48,25 @@ impl Server {
              authorization {{ users: [ {{ nkey: {PUBLIC} }} ] }}\n"
         );
         std::fs::write(folder.path().join("nats.conf"), config).unwrap();
-        let mut server = Server { folder, port, process: None };
+        let mut server = Server { folder, port, process: None, role: Service::Issuer };
         server.run();
         server
+    }
+
+    /// From now on those who connect take the one user for this service.
+    pub fn take_for(&mut self, role: Service) {
+        self.role = role;
+    }
+
+    /// Publishes what the one user signed, as it is, and gives its position.
+    pub async fn publish_signed(&self, subject: &'static str, payload: &[u8]) -> u64 {
+        let signed = Signer::from_seed(SEED).unwrap().sign(subject, payload).unwrap();
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert(HEADER_SIGNER, signed.by);
+        headers.insert(HEADER_SIGNATURE, signed.signature);
+        let context = self.stranger().await;
+        let sent = context.publish_with_headers(subject, headers, payload.to_vec().into());
+        sent.await.unwrap().await.unwrap().sequence
     }
 
     /// Starts it again on the same port and store.
@@ -75,7 +108,8 @@ impl Server {
     /// How a service reaches it.
     pub fn config(&self) -> BusConfig {
         let url = format!("nats://127.0.0.1:{}", self.port);
-        BusConfig { url, credentials: self.folder.path().join("user.nk"), tls: None }
+        let (credentials, signers) = (self.folder.path().join("user.nk"), signers_of(self.role));
+        BusConfig { url, credentials, signers, tls: None }
     }
 
     /// A connection as services have it.

@@ -1,10 +1,11 @@
 //! What is not the log, no part of history, or not understood: refused, skipped, frozen.
 
-use crate::log::{Log, Step, contents, foreign_event, keyring, open, states};
-use keywheel_table::replay::{Doubt, believe};
+use crate::log::{Log, OURS, Step, contents, foreign_event, keyring, open, signed, signer, signers, states};
+use keywheel_table::replay::believe;
 use keywheel_table::{Fold, Message, TableError};
+use keywheel_wire::belief::Doubt;
 use keywheel_wire::event::{self, Link};
-use keywheel_wire::subject;
+use keywheel_wire::subject::{self, Service};
 use tempfile::TempDir;
 
 /// A fold of the first `count` messages of a plain log.
@@ -61,7 +62,7 @@ fn a_message_at_the_watermark_is_checked_again() {
         altered(|message| message.subject.push('x')),
         Message { seq: 5, ..log.messages[3].clone() },
         Message { seq: 5, ..log.messages[5].clone() },
-        Message { seq: 5, subject: String::new(), payload: vec![] },
+        Message { seq: 5, subject: String::new(), payload: vec![], signed: None },
     ];
     for other in others {
         for batch in [vec![other.clone()], vec![other.clone(), log.messages[5].clone()]] {
@@ -114,9 +115,9 @@ fn what_continues_nothing_is_skipped() {
         let log = Log::of(&[Step::Issue(0)]);
         fold.apply(&log.messages, &[]).unwrap();
         let before = fold.load(&keyring(0), None).unwrap();
-        let payload = event::write(&foreign_event(&keyring(0)), link).unwrap();
-        let stray = Message { seq: 2, subject: subject::event(&keyring(0)), payload };
-        let doubt = believe(&stray, before.state.revision, before.prev);
+        let payload = event::write(&foreign_event(&keyring(0)), link, OURS).unwrap();
+        let stray = signed(Service::Issuer, 2, &subject::event(&keyring(0)), payload);
+        let doubt = believe(&stray, &signers(), before.state.revision, before.prev);
         assert!(matches!(doubt, Err(Doubt::Skip(_))), "{link:?}: {doubt:?}");
 
         let applied = fold.apply(&[stray], &[]).unwrap();
@@ -162,14 +163,39 @@ fn what_is_not_understood_freezes_its_keyring_alone() {
     assert_eq!((other.state.revision, other.frozen), (2, None));
 }
 
+/// Copied as it is, its signature does not fit the subject; signed anew by whoever may, it says itself
+/// where it belongs.
 #[test]
-fn an_event_of_another_keyring_freezes_only_where_it_stands() {
-    let mut log = Log::of(&[Step::Issue(0), Step::Issue(1)]);
-    log.messages[1].subject = subject::event(&keyring(2));
+fn an_event_of_another_keyring_is_no_part_of_history() {
+    let log = Log::of(&[Step::Issue(0), Step::Issue(1)]);
+    let copy = Message { subject: subject::event(&keyring(2)), ..log.messages[1].clone() };
+    let resigned = signer(Service::Issuer).sign(&copy.subject, &copy.payload).unwrap();
+    for (signed, expected) in
+        [(copy.signed.clone(), "its signature is not"), (Some(resigned), "written for acme/client-1")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let mut fold = open(folder.path());
+        let applied =
+            fold.apply(&[log.messages[0].clone(), Message { signed, ..copy.clone() }], &[]).unwrap();
+        assert!(applied.alarms[0].1.contains(expected), "{:?}", applied.alarms);
+        let there = fold.load(&keyring(2), None).unwrap();
+        assert_eq!((there.state.revision, there.frozen, there.seq), (0, None, 2));
+    }
+}
+
+/// Whoever tells of doubts has them after a restart, until it told.
+#[test]
+fn doubts_are_kept_until_somebody_has_told_of_them() {
+    let log =
+        Log::of(&[Step::Issue(0), Step::Stray(0), Step::Issue(1), Step::Garbled(1), Step::Activate(1, 1)]);
     let folder = tempfile::tempdir().unwrap();
-    let mut fold = open(folder.path());
-    let applied = fold.apply(&log.messages, &[]).unwrap();
-    assert!(applied.alarms[0].1.contains("written for acme/client-1"), "{:?}", applied.alarms);
-    assert!(fold.load(&keyring(2), None).unwrap().frozen.is_some());
-    assert!(fold.load(&keyring(1), None).unwrap().frozen.is_none());
+    open(folder.path()).apply(&log.messages, &[]).unwrap();
+    let fold = open(folder.path());
+    let doubted = fold.doubted(10).unwrap();
+    let seen: Vec<_> = doubted.iter().map(|doubted| (doubted.seq, doubted.doubt.freezes())).collect();
+    assert_eq!(seen, [(2, false), (4, true), (5, true)]);
+    assert_eq!(doubted[0].subject, subject::event(&keyring(0)));
+    assert_eq!(fold.doubted(1).unwrap().len(), 1);
+    fold.told(2).unwrap();
+    assert_eq!(fold.doubted(10).unwrap().iter().map(|doubted| doubted.seq).collect::<Vec<_>>(), [4, 5]);
 }

@@ -1,6 +1,6 @@
 //! A database that was altered under us: noticed before anything is built on it.
 
-use crate::log::{Log, OPTIONS, keyring, open};
+use crate::log::{Log, OPTIONS, keyring, open, signers};
 use keywheel_table::{Fold, TableError};
 use rusqlite::Connection;
 use std::path::Path;
@@ -103,8 +103,8 @@ fn another_schema_is_not_touched() {
     let (folder, _) = closed();
     let connection = Connection::open(folder.path().join("fold.db")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
-    let refused = Fold::open(&folder.path().join("fold.db"), OPTIONS);
-    assert!(matches!(refused, Err(TableError::Schema { found: 99, known: 1, .. })));
+    let refused = Fold::open(&folder.path().join("fold.db"), OPTIONS, signers());
+    assert!(matches!(refused, Err(TableError::Schema { found: 99, known: 2, .. })));
     assert!(is_damaged(refused));
 }
 
@@ -114,7 +114,7 @@ fn what_is_no_database_is_damage_and_a_missing_folder_is_not() {
     let path = folder.path().join("fold.db");
     std::fs::write(&path, "anything but a database, and long enough to have a header of its own".repeat(20))
         .unwrap();
-    assert!(is_damaged(Fold::open(&path, OPTIONS)));
-    let nowhere = Fold::open(&folder.path().join("no/such/folder/fold.db"), OPTIONS);
+    assert!(is_damaged(Fold::open(&path, OPTIONS, signers())));
+    let nowhere = Fold::open(&folder.path().join("no/such/folder/fold.db"), OPTIONS, signers());
     assert!(nowhere.err().is_some_and(|error| !error.is_damage()));
 }

@@ -1,6 +1,6 @@
 //! Laws of folding: how the log is cut, interrupted or repeated makes no difference.
 
-use crate::log::{Log, Step, command_id, contents, keyring, open, states, steps};
+use crate::log::{Log, Step, command_id, contents, keyring, open, signers, states, steps};
 use keywheel_domain::Fact;
 use keywheel_table::{Fold, Message, Replay};
 use keywheel_wire::chain::Chain;
@@ -101,8 +101,8 @@ proptest! {
     fn commands_are_beside_the_digest(steps in steps()) {
         let log = Log::of(&steps);
         let folder = tempfile::tempdir().unwrap();
-        let options = keywheel_table::Options { commands: false, pending: |_| false };
-        let mut edge = Fold::open(&folder.path().join("edge.db"), options).unwrap();
+        let options = keywheel_table::Options { commands: false, pending: |_| false, doubts: false };
+        let mut edge = Fold::open(&folder.path().join("edge.db"), options, signers()).unwrap();
         let applied = edge.apply(&log.messages, &[]).unwrap();
         prop_assert!(applied.changed.values().all(|state| state.done.is_empty()), "nor in memory");
         let mut service = open(folder.path());
@@ -116,9 +116,9 @@ proptest! {
     fn a_replay_in_memory_believes_the_same(steps in steps()) {
         let log = Log::of(&steps);
         for (address, state) in &log.states {
-            let mut replay = Replay::default();
+            let mut replay = Replay::new(signers());
             let own = log.messages.iter().filter(|message| message.subject == subject::event(address));
-            let believed: Vec<_> = own.filter_map(|message| replay.take(message)).collect();
+            let believed: Vec<_> = own.filter_map(|message| replay.take(message).ok()).collect();
             prop_assert_eq!(&replay.state, state);
             prop_assert_eq!(believed.len() as u64, state.revision);
         }

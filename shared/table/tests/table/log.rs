@@ -4,17 +4,52 @@ use keywheel_domain::command::{Minted, Retirement, SpecAsked, Which};
 use keywheel_domain::event::{Barrier, CommandId, EventId, RotationId, Use};
 use keywheel_domain::policy::{Change, Class, PolicyChange};
 use keywheel_domain::{
-    Act, Actor, Address, At, Command, Digest, EdgeId, Event, KeySpec, KeyringId, Kid, Policy, Recorded, Span,
-    State, Version, decide, evolve,
+    Act, Actor, Address, At, Command, Digest, EdgeId, Event, Fact, KeySpec, KeyringId, Kid, Policy, Recorded,
+    Span, State, Version, decide, evolve,
 };
 use keywheel_table::{Fold, Message, Options};
+use keywheel_wire::belief::is_entitled;
 use keywheel_wire::chain::payload_hash;
 use keywheel_wire::event::{self, Link};
-use keywheel_wire::subject;
+use keywheel_wire::signature::Signer;
+use keywheel_wire::signers::{Installation, Signers};
+use keywheel_wire::subject::{self, Service};
+use nkeys::KeyPair;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+/// The installation of these logs.
+pub const OURS: Installation = Installation(7);
+
+static SIGNERS: LazyLock<Vec<(Service, Signer)>> = LazyLock::new(|| {
+    let fresh = |service| (service, Signer::from_seed(&KeyPair::new_user().seed().unwrap()).unwrap());
+    Service::ALL.map(fresh).into()
+});
+
+/// What every reader of these logs believes.
+pub fn signers() -> Arc<Signers> {
+    let keys = SIGNERS.iter().map(|(service, signer)| (signer.public().to_owned(), *service));
+    Arc::new(Signers::of(OURS, keys).unwrap())
+}
+
+/// The key of a service.
+pub fn signer(of: Service) -> &'static Signer {
+    SIGNERS.iter().find(|(service, _)| *service == of).map(|(_, signer)| signer).unwrap()
+}
+
+/// A message as a service stores it.
+pub fn signed(by: Service, seq: u64, subject: &str, payload: Vec<u8>) -> Message {
+    let signed = Some(signer(by).sign(subject, &payload).unwrap());
+    Message { seq, subject: subject.to_owned(), payload, signed }
+}
+
+/// The one service that writes such facts.
+pub fn author(fact: &Fact) -> Service {
+    Service::ALL.into_iter().rev().find(|service| is_entitled(*service, fact)).unwrap()
+}
 
 /// One step of a log's life.
 #[derive(Clone, Copy, Debug)]
@@ -139,7 +174,7 @@ impl Log {
             Step::RemoveEdge(n) => (Address::Installation, Act::RemoveEdge { edge: edge(n) }),
             Step::Stray(k) => return self.stray(&keyring(k)),
             Step::Garbled(k) => return self.garble(&keyring(k)),
-            Step::Nowhere => return self.push("kw.evt.nowhere", b"?".to_vec()),
+            Step::Nowhere => return self.push(Service::Issuer, "kw.evt.nowhere", b"?".to_vec()),
         };
         self.ask(&at, act);
     }
@@ -152,9 +187,9 @@ impl Log {
         self.messages.len() as u64 + 1
     }
 
-    fn push(&mut self, subject: &str, payload: Vec<u8>) {
-        let seq = self.next_seq();
-        self.messages.push(Message { seq, subject: subject.to_owned(), payload });
+    fn push(&mut self, by: Service, subject: &str, payload: Vec<u8>) {
+        let message = signed(by, self.next_seq(), subject, payload);
+        self.messages.push(message);
     }
 
     /// Decides, and appends what was decided, if anything was. The command's id is the position.
@@ -171,9 +206,9 @@ impl Log {
         };
         let Ok(Some(event)) = decide(&state, &command) else { return };
         let link = Link { revision: state.revision + 1, prev: self.prev.get(address).copied() };
-        let payload = event::write(&event, link).unwrap();
+        let payload = event::write(&event, link, OURS).unwrap();
         let hash = payload_hash(&payload);
-        self.push(&subject::event(address), payload);
+        self.push(author(&event.fact), &subject::event(address), payload);
         self.last.insert(address.clone(), seq);
         if !self.frozen.contains(address) {
             self.prev.insert(address.clone(), hash);
@@ -185,14 +220,15 @@ impl Log {
     fn stray(&mut self, address: &Address) {
         let (revision, seq) = (self.states.get(address).map_or(0, |state| state.revision), self.next_seq());
         let link = Link { revision: revision + 1, prev: Some([7; 32]) };
-        self.push(&subject::event(address), event::write(&foreign_event(address), link).unwrap());
+        let payload = event::write(&foreign_event(address), link, OURS).unwrap();
+        self.push(Service::Issuer, &subject::event(address), payload);
         self.states.entry(address.clone()).or_default();
         self.last.insert(address.clone(), seq);
     }
 
     fn garble(&mut self, address: &Address) {
         let seq = self.next_seq();
-        self.push(&subject::event(address), b"not MessagePack at all".to_vec());
+        self.push(Service::Retirer, &subject::event(address), b"not MessagePack at all".to_vec());
         self.states.entry(address.clone()).or_default();
         self.frozen.insert(address.clone());
         self.last.insert(address.clone(), seq);
@@ -257,11 +293,14 @@ fn set_policy(n: u64) -> Act {
 }
 
 /// Keeps everything; work is left by what ends a key.
-pub const OPTIONS: Options =
-    Options { commands: true, pending: |event| matches!(event.fact, keywheel_domain::Fact::KeyRetired(_)) };
+pub const OPTIONS: Options = Options {
+    commands: true,
+    pending: |event| matches!(event.fact, keywheel_domain::Fact::KeyRetired(_)),
+    doubts: true,
+};
 
 pub fn open(folder: &Path) -> Fold {
-    Fold::open(&folder.join("fold.db"), OPTIONS).unwrap()
+    Fold::open(&folder.join("fold.db"), OPTIONS, signers()).unwrap()
 }
 
 /// Every address with its state.

@@ -1,7 +1,7 @@
 //! Golden samples of events: bytes that were stored once are read for ever, and written the same.
 //! `UPDATE_GOLDEN=1` writes them anew: for a new sample only, never to make an old one pass.
 
-use crate::samples::events;
+use crate::samples::{OURS, events};
 use keywheel_wire::body::type_word;
 use keywheel_wire::event::{self, ENVELOPE_V, Read};
 use keywheel_wire::subject;
@@ -32,7 +32,7 @@ pub fn pretty(value: &impl serde::Serialize) -> String {
 #[test]
 fn stored_events_are_read_and_written_as_ever() {
     for (name, event, link) in events() {
-        let written = event::write(&event, link).unwrap();
+        let written = event::write(&event, link, OURS).unwrap();
         let stored = stored(&format!("{name}.msgpack"), &written);
         let read = event::read(&subject::event(&event.address), &stored);
         assert_eq!(read, Ok(Read { event, link }), "{name}: what the stored bytes say");
@@ -43,7 +43,7 @@ fn stored_events_are_read_and_written_as_ever() {
 #[test]
 fn stored_events_look_as_ever() {
     for (name, event, link) in events() {
-        let json = event::to_json(&event::write(&event, link).unwrap()).unwrap();
+        let json = event::to_json(&event::write(&event, link, OURS).unwrap()).unwrap();
         let now = pretty(&json);
         let stored = stored(&format!("{name}.json"), now.as_bytes());
         assert_eq!(String::from_utf8(stored).unwrap(), now, "{name}");

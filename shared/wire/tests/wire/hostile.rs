@@ -1,6 +1,7 @@
 //! Whatever comes from outside: an answer or an error, never a panic.
 
 use crate::anything::{event, link};
+use crate::samples::OURS;
 use keywheel_domain::EdgeId;
 use keywheel_wire::subject::{self, Verb};
 use keywheel_wire::{command, delivery, event, notice, outcome, pulse, usage};
@@ -68,7 +69,7 @@ proptest! {
 
     #[test]
     fn events_with_a_changed_byte(event in event(), link in link(), at in any::<Index>(), byte in any::<u8>()) {
-        let mut payload = event::write(&event, link).unwrap();
+        let mut payload = event::write(&event, link, OURS).unwrap();
         let at = at.index(payload.len());
         payload[at] = byte;
         let _ = event::read(&subject::event(&event.address), &payload);
@@ -77,7 +78,7 @@ proptest! {
 
     #[test]
     fn cut_events(event in event(), link in link(), at in any::<Index>()) {
-        let payload = event::write(&event, link).unwrap();
+        let payload = event::write(&event, link, OURS).unwrap();
         let cut = &payload[..at.index(payload.len())];
         assert!(event::read(&subject::event(&event.address), cut).is_err());
     }

@@ -1,6 +1,6 @@
 //! Events of the next version: what this one passes over, and what it refuses by name.
 
-use crate::samples::events;
+use crate::samples::{OURS, events};
 use keywheel_wire::Malformed;
 use keywheel_wire::event::{self, Read};
 use keywheel_wire::subject;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// A sample after a change to its envelope or body, as MessagePack.
 fn changed(name: &str, change: impl FnOnce(&mut Value)) -> Result<Read, Malformed> {
     let (_, event, link) = events().into_iter().find(|(known, ..)| *known == name).unwrap();
-    let mut document = event::to_json(&event::write(&event, link).unwrap()).unwrap();
+    let mut document = event::to_json(&event::write(&event, link, OURS).unwrap()).unwrap();
     change(&mut document);
     event::read(&subject::event(&event.address), &rmp_serde::to_vec_named(&document).unwrap())
 }
@@ -91,7 +91,7 @@ fn what_cannot_be_understood_is_named() {
 #[test]
 fn an_event_belongs_to_its_subject() {
     let (_, event, link) = events().swap_remove(0);
-    let payload = event::write(&event, link).unwrap();
+    let payload = event::write(&event, link, OURS).unwrap();
     let said = |subject: &str| event::read(subject, &payload).unwrap_err().to_string();
     assert_eq!(said("kw.evt.acme.other"), "tenant: written for acme/billing, stored at kw.evt.acme.other");
     assert!(said("kw.evt.acme.billing.more").contains("is no event subject"));

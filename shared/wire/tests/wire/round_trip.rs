@@ -1,6 +1,7 @@
 //! What is written is read as the same.
 
 use crate::anything::{event, key_state, link, moment, patch, span};
+use crate::samples::OURS;
 use keywheel_domain::policy::{Policy, PolicyPatch};
 use keywheel_domain::{At, KeyState, Span};
 use keywheel_wire::body::WireKeyState;
@@ -13,19 +14,19 @@ use proptest::prelude::{any, prop_assert_eq, proptest};
 proptest! {
     #[test]
     fn an_event_is_read_as_it_was_written(event in event(), link in link()) {
-        let payload = event::write(&event, link).unwrap();
+        let payload = event::write(&event, link, OURS).unwrap();
         let read = event::read(&subject::event(&event.address), &payload);
         prop_assert_eq!(read, Ok(Read { event, link }));
     }
 
     #[test]
     fn an_event_has_one_encoding(event in event(), link in link()) {
-        prop_assert_eq!(event::write(&event, link), event::write(&event.clone(), link));
+        prop_assert_eq!(event::write(&event, link, OURS), event::write(&event.clone(), link, OURS));
     }
 
     #[test]
     fn an_event_is_readable_for_people(event in event(), link in link()) {
-        let json = event::to_json(&event::write(&event, link).unwrap()).unwrap();
+        let json = event::to_json(&event::write(&event, link, OURS).unwrap()).unwrap();
         prop_assert_eq!(json["revision"].as_u64(), Some(link.revision));
         prop_assert_eq!(json["actor"].as_str(), Some(event.actor.as_str()));
     }
@@ -82,7 +83,7 @@ fn an_event_has_a_largest_size() {
     if let keywheel_domain::Fact::KeyIssued(issued) = &mut sample.fact {
         issued.spec.scopes = vec!["s".repeat(event::EVENT_BYTES_MAX)];
     }
-    let error = event::write(&sample, event::Link::default()).unwrap_err();
+    let error = event::write(&sample, event::Link::default(), OURS).unwrap_err();
     assert_eq!(error.to_string(), "body: an event has at most 262144 bytes");
     let error = event::read("kw.evt.acme.billing", &vec![0; event::EVENT_BYTES_MAX + 1]).unwrap_err();
     assert_eq!(error.field, "body");

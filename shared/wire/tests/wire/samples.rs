@@ -10,6 +10,7 @@ use keywheel_domain::{
     Actor, Address, At, Digest, EdgeId, Event, Fact, KeySpec, KeyState, KeyringId, Kid, Span, Tenant, Version,
 };
 use keywheel_wire::event::Link;
+use keywheel_wire::signers::Installation;
 
 /// 2026-01-31T12:00:00.123Z.
 pub const NOON: At = At(1_769_860_800_123);
@@ -38,6 +39,9 @@ fn event(n: u128, address: Address, fact: Fact) -> Event {
         fact,
     }
 }
+
+/// The installation of the samples.
+pub const OURS: Installation = Installation(0x0b5e_55ed_0000_4000_8000_0000_0000_0001);
 
 /// Every sample with its name and its place in its keyring.
 pub fn events() -> Vec<(&'static str, Event, Link)> {

@@ -2,7 +2,7 @@
 //! another program.
 
 use keywheel_wire::chain::{Chain, payload_hash};
-use keywheel_wire::signature::{Signer, verify};
+use keywheel_wire::signature::{Signer, Verifier};
 use keywheel_wire::text::hex;
 use nkeys::KeyPair;
 use proptest::prelude::{any, prop_assert_ne, proptest};
@@ -13,11 +13,16 @@ const SUBJECT: &str = "kw.evt.acme.billing";
 const SIGNATURE: &str =
     "uDPCGVI9xTHt/fkRb6oGtcTVQAmAwSXk08u4StHVRC9xRU+3IFhJpfoVCRcUIKVQ2Q9uSNeZPL5bD7zwdPnACg==";
 
+fn verify(public: &str, signature: &str, subject: &str, payload: &[u8]) -> bool {
+    Verifier::parse(public).is_ok_and(|verifier| verifier.verify(signature, subject, payload))
+}
+
 #[test]
 fn a_signature_is_what_others_compute() {
     let signer = Signer::from_seed(&format!(" {SEED}\n")).unwrap();
     assert_eq!(signer.public(), PUBLIC);
-    assert_eq!(signer.sign(SUBJECT, b"payload").unwrap(), SIGNATURE);
+    let signed = signer.sign(SUBJECT, b"payload").unwrap();
+    assert_eq!((signed.by.as_str(), signed.signature.as_str()), (PUBLIC, SIGNATURE));
     assert!(verify(PUBLIC, SIGNATURE, SUBJECT, b"payload"));
 }
 

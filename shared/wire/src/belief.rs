@@ -1,0 +1,153 @@
+//! What a reader believes: only what a service wrote that is entitled to say it, in this installation and
+//! at this place. One way for all readers; whether it continues its keyring's history is the fold's to say.
+
+use crate::event::{self, Head, Read};
+use crate::notice::{self, Notice};
+use crate::signature::Signed;
+use crate::signers::Signers;
+use crate::subject::Service;
+use keywheel_domain::event::FactKind;
+use keywheel_domain::key::Cause;
+use keywheel_domain::{Address, Fact};
+use std::fmt;
+
+/// Longest reason, in characters.
+const REASON_CHARS_MAX: usize = 300;
+
+/// Why a message does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// Forged, foreign or out of place: no part of history.
+    Skip(String),
+    /// Part of history, not understood: its address stays as it was from here on.
+    Freeze(String),
+}
+
+impl Doubt {
+    /// Why.
+    pub fn reason(&self) -> &str {
+        match self {
+            Doubt::Skip(reason) | Doubt::Freeze(reason) => reason,
+        }
+    }
+
+    /// Whether it freezes its address.
+    pub fn freezes(&self) -> bool {
+        match self {
+            Doubt::Skip(_) => false,
+            Doubt::Freeze(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+/// Reads a message of the log as the event that an entitled service wrote there.
+///
+/// # Errors
+/// Why it does not count. What anybody could have put there is skipped, and so is what a service says
+/// that is not its to say; only what may well be history freezes.
+pub fn event(
+    signers: &Signers,
+    subject: &str,
+    payload: &[u8],
+    signed: Option<&Signed>,
+) -> Result<Read, Doubt> {
+    let skip = |reason: &dyn fmt::Display| Doubt::Skip(format!("{subject}: {reason}"));
+    let freeze = |error: &dyn fmt::Display| Doubt::Freeze(format!("{subject} cannot be understood: {error}"));
+    let author = signers.author(signed, subject, payload).map_err(|reason| skip(&reason))?;
+    let head = event::head(payload).map_err(|error| freeze(&error))?;
+    let address = place(signers, &head, subject).map_err(|reason| skip(&reason))?;
+    let kind = head.kind().map_err(|error| freeze(&error))?;
+    let overreach = || skip(&format!("the {} may not write {}", author.name(), crate::body::type_word(kind)));
+    if !writes(author, kind) {
+        return Err(overreach());
+    }
+    let read = head.open(address, kind).map_err(|error| freeze(&error))?;
+    if is_entitled(author, &read.event.fact) { Ok(read) } else { Err(overreach()) }
+}
+
+/// Reasons quote what strangers wrote, and end up in logs and on screens.
+fn bounded(reason: &str) -> String {
+    let plain = |char: char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char };
+    reason.chars().take(REASON_CHARS_MAX).map(plain).collect()
+}
+
+/// The address at which it was meant to stand: this one, in this installation.
+fn place(signers: &Signers, head: &Head<'_>, subject: &str) -> Result<Address, String> {
+    match head.installation() {
+        Some(installation) if installation == signers.installation() => {}
+        Some(_) => return Err("it belongs to another installation".to_owned()),
+        None => return Err("it names no installation".to_owned()),
+    }
+    head.address_at(subject).map_err(|error| error.to_string())
+}
+
+/// Whether a service ever writes events of a type.
+pub fn writes(service: Service, kind: FactKind) -> bool {
+    match kind {
+        FactKind::KeyIssued | FactKind::RolledBack | FactKind::PolicySet => service == Service::Issuer,
+        FactKind::KeyActivated | FactKind::EdgeAdded | FactKind::EdgeRemoved => {
+            service == Service::Propagator
+        }
+        FactKind::KeySeen => service == Service::UsageTracker,
+        FactKind::KeyRetired => match service {
+            Service::Retirer | Service::Propagator => true,
+            Service::Issuer | Service::UsageTracker => false,
+        },
+    }
+}
+
+/// Whether a fact is a service's to say. The propagator ends a key for one cause only: that nothing can
+/// be delivered (SAFETY 7).
+pub fn is_entitled(service: Service, fact: &Fact) -> bool {
+    let by_cause = match fact {
+        Fact::KeyRetired(ended) => match (&ended.cause, service) {
+            (Cause::Cancelled, _) => true,
+            (Cause::Superseded | Cause::Requested | Cause::Revoked | Cause::Expired, service) => {
+                service == Service::Retirer
+            }
+            // A rollback says so itself, in `RolledBack`.
+            (Cause::RolledBack, _) => false,
+        },
+        Fact::KeyIssued(_)
+        | Fact::KeyActivated(_)
+        | Fact::KeySeen(_)
+        | Fact::RolledBack(_)
+        | Fact::PolicySet(_)
+        | Fact::EdgeAdded(_)
+        | Fact::EdgeRemoved(_) => true,
+    };
+    writes(service, fact.kind()) && by_cause
+}
+
+/// Reads a notice as a service that may give it wrote it.
+///
+/// # Errors
+/// Why it does not count.
+pub fn notice(
+    signers: &Signers,
+    subject: &str,
+    payload: &[u8],
+    signed: Option<&Signed>,
+) -> Result<Notice, String> {
+    let author = signers.author(signed, subject, payload)?;
+    let notice = notice::read(payload).map_err(|error| bounded(&error.to_string()))?;
+    if gives(author, &notice) {
+        return Ok(notice);
+    }
+    Err(format!("the {} may not give a {}", author.name(), notice.kind()))
+}
+
+/// Whether a notice is a service's to give: receipts are the propagator's, alarms of those that decide.
+pub fn gives(service: Service, notice: &Notice) -> bool {
+    match (notice, service) {
+        (Notice::Receipt(_), service) => service == Service::Propagator,
+        (Notice::Alarm(_), Service::Issuer | Service::Propagator | Service::Retirer) => true,
+        (Notice::Alarm(_), Service::UsageTracker) => false,
+    }
+}
