@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`up`], [`edge_cli`]: the commands
 //! - [`plan`]: what a start will run, from what the [`home`] remembers ([`settings`]) and the command line says
-//! - [`permissions`], [`nats_conf`]: who may do what on the bus, as a server configuration
+//! - [`accounts`], [`permissions`], [`nats_conf`]: who may do what on the bus, as a server configuration
 //! - [`certificates`], [`tls_flags`]: TLS on the bus
 //! - [`nats`]: the server; [`monitor`]: what it and the edges say over HTTP
 //! - [`children`], [`spawn`]: processes that are restarted when they die and end when we do
@@ -13,6 +13,7 @@
 //! - [`ready`], [`summary`], [`verify`]: waiting and telling
 //! - [`failure`]: exit codes
 
+pub mod accounts;
 pub mod admission;
 pub mod certificates;
 pub mod children;

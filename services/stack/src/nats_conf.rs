@@ -1,5 +1,6 @@
 //! Writes a nats-server configuration: one server on loopback, everything synced, one user per role.
 
+use crate::accounts::Account;
 use crate::certificates::Files;
 use crate::permissions::{self, Role};
 use std::fmt::Write as _;
@@ -47,7 +48,7 @@ pub fn render(conf: &ServerConf) -> String {
     format!(
         "\
 # One NATS server for Keywheel: written by `keywheel up`, which writes it anew at each start.
-# In production take the settings and the users from here, and three servers or more.
+# In production take the settings and the accounts from here, and three servers or more.
 
 listen: \"127.0.0.1:{port}\"
 # Only on loopback: it shows who is connected. `keywheel up` reads here whether the server syncs.
@@ -67,7 +68,7 @@ jetstream {{
         pid_file = quoted(&conf.pid_file),
         store = quoted(&conf.store),
         tls = conf.tls.as_ref().map(render_tls).unwrap_or_default(),
-        users = render_users(&conf.users, conf.instances),
+        users = render_accounts(&conf.users, conf.instances),
     )
 }
 
@@ -90,24 +91,40 @@ tls {{
     )
 }
 
-/// The block that makes a server know the roles and hold each to its permissions.
-pub fn render_users(users: &[User], instances: u32) -> String {
-    let mut text = "authorization {\n  users: [\n".to_owned();
-    for user in users {
-        text.push_str(&render_user(user, instances));
+/// The block that makes a server know the roles, hold each to its permissions, and their answers to their accounts.
+pub fn render_accounts(users: &[User], instances: u32) -> String {
+    let mut text = "\
+# The server answers to whatever subject a request names, also where a stream or a call of JetStream lies. So nobody but
+# the administrator asks from within the streams' account.
+accounts {
+"
+    .to_owned();
+    for account in Account::ALL {
+        let users: String = users
+            .iter()
+            .filter(|user| Account::of(&user.role) == account)
+            .map(|user| render_user(user, instances))
+            .collect();
+        let written = write!(
+            text,
+            "  {name} {{\n{rest}    users: [\n{users}    ]\n  }}\n",
+            name = account.name(),
+            rest = account.render(),
+        );
+        written.expect("writing to a string does not fail");
     }
-    text.push_str("  ]\n}\n");
+    text.push_str("}\n");
     text
 }
 
-/// One user of that block.
+/// One user of an account.
 pub fn render_user(user: &User, instances: u32) -> String {
     let permissions = permissions::of(&user.role, instances);
     let mut text = String::new();
     let written = write!(
         text,
-        "    # {name}\n    {{\n      nkey: {public}\n      permissions: {{\n        publish: [\n{publish}        ]\n        \
-         subscribe: [\n{subscribe}        ]\n      }}\n    }}\n",
+        "      # {name}\n      {{\n        nkey: {public}\n        permissions: {{\n          publish: \
+         [\n{publish}          ]\n          subscribe: [\n{subscribe}          ]\n        }}\n      }}\n",
         name = user.role.name(),
         public = user.public,
         publish = rows(&permissions.publish),
@@ -118,7 +135,7 @@ pub fn render_user(user: &User, instances: u32) -> String {
 }
 
 fn rows(subjects: &[String]) -> String {
-    subjects.iter().map(|subject| format!("          \"{subject}\"\n")).collect()
+    subjects.iter().map(|subject| format!("            \"{subject}\"\n")).collect()
 }
 
 /// A path as the server reads it: in quotes, with the same escapes as JSON.
@@ -167,9 +184,9 @@ mod tests {
             "http: \"127.0.0.1:8222\"",
             "  sync_interval: always",
             "  verify: true",
-            "          \"$JS.API.CONSUMER.MSG.NEXT.KW_EVENTS.issuer-2\"",
-            "          \"$JS.ACK.KW_COMMANDS.retirer.>\"",
-            "          \"kw.ask.usage.*.*\"",
+            "            \"kw.api.CONSUMER.MSG.NEXT.KW_EVENTS.issuer-2\"",
+            "            \"$JS.ACK.KW_COMMANDS.retirer.>\"",
+            "            \"kw.ask.usage.*.*\"",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}");
         }
@@ -183,11 +200,11 @@ mod tests {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         assert_eq!(
             lines[..6].join(" "),
-            "# auditor { nkey: UAUDITOR permissions: { publish: [ \"$JS.API.STREAM.INFO.KW_EVENTS\""
+            "# auditor { nkey: UAUDITOR permissions: { publish: [ \"kw.api.STREAM.INFO.KW_EVENTS\""
         );
         assert_eq!(
             lines[6..].join(" "),
-            "\"$JS.API.DIRECT.GET.KW_EVENTS\" ] subscribe: [ \"_INBOX_auditor.>\" ] } }"
+            "\"kw.api.DIRECT.GET.KW_EVENTS\" ] subscribe: [ \"_INBOX_auditor.>\" ] } }"
         );
     }
 

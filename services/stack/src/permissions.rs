@@ -1,7 +1,8 @@
 //! Who may do what on the bus: one table, from which every server configuration is written.
 //!
 //! Two things are granted to nobody here but the administrator: creating a consumer (which can inject stored messages
-//! into any subject) and changing a stream. Answers go to named inboxes, not to whatever reply a request carries.
+//! into any subject) and changing a stream. No permission bounds where the server itself answers to: accounts do
+//! ([`crate::accounts`]).
 
 use keywheel_bus::connect::inbox_prefix;
 use keywheel_domain::EdgeId;
@@ -69,11 +70,11 @@ pub fn of(role: &Role, instances: u32) -> Permissions {
 }
 
 fn admin() -> Permissions {
-    Permissions { publish: words(&["$JS.API.>", "$SRV.>"]), subscribe: Vec::new() }
+    Permissions { publish: vec![format!("{}.>", subject::API)], subscribe: Vec::new() }
 }
 
 fn operator() -> Permissions {
-    let mut publish = words(&[subject::COMMANDS_ALL, subject::ASK_ALL]);
+    let mut publish = words(&[subject::COMMANDS_ALL, subject::ASK_ALL, "$SRV.>"]);
     publish.extend([subject::EVENTS, subject::NOTICES].map(|stream| api("STREAM.INFO", stream)));
     for stream in [subject::EVENTS, subject::RESULTS, subject::DELIVERY, subject::NOTICES] {
         publish.extend(direct_gets(stream));
@@ -104,13 +105,11 @@ fn of_service(service: Service, instances: u32) -> Permissions {
             let own = words(&[subject::DELIVERY_ALL, subject::NOTICES_ALL]);
             [staging(), own, last_pulses()].concat()
         }
-        Service::UsageTracker => {
-            [queue(subject::USAGE, service), last_pulses(), vec![inbox(&Role::Operator)]].concat()
-        }
+        Service::UsageTracker => [queue(subject::USAGE, service), last_pulses()].concat(),
         Service::Retirer => Vec::new(),
     };
     publish.extend(own);
-    publish.push(inbox(&Role::Admin));
+    publish.push(inbox(&Role::Operator));
     Permissions { publish, subscribe: heard_by(service) }
 }
 
@@ -153,7 +152,7 @@ fn staging() -> Vec<String> {
     vec![
         subject::STAGE_ALL.to_owned(),
         api("STREAM.MSG.GET", subject::STAGE),
-        api("STREAM.PURGE", subject::STAGE),
+        api("STREAM.MSG.DELETE", subject::STAGE),
     ]
 }
 
@@ -162,8 +161,9 @@ fn last_pulses() -> Vec<String> {
     vec![api("STREAM.INFO", subject::PULSE), api("STREAM.MSG.GET", subject::PULSE)]
 }
 
+/// As it is called once the caller's account has mapped it.
 fn api(call: &str, stream: &str) -> String {
-    format!("$JS.API.{call}.{stream}")
+    format!("{}.{call}.{stream}", subject::API_MAPPED)
 }
 
 fn direct_gets(stream: &str) -> Vec<String> {
@@ -207,9 +207,9 @@ mod tests {
         for role in everybody().iter().filter(|role| **role != Role::Admin) {
             for subject in publish(role) {
                 let changes =
-                    ["CREATE", "DELETE", "UPDATE", "$JS.API.>"].iter().any(|it| subject.contains(it));
-                let purges = subject.contains("PURGE") && !subject.ends_with("KW_STAGE");
-                assert!(!changes && !purges, "{}: {subject}", role.name());
+                    ["CREATE", "DELETE", "UPDATE", "PURGE", "$JS.API"].iter().any(|it| subject.contains(it));
+                let withdraws = subject == "kw.api.STREAM.MSG.DELETE.KW_STAGE";
+                assert!(!changes || withdraws, "{}: {subject}", role.name());
             }
         }
     }
@@ -223,10 +223,10 @@ mod tests {
             [
                 "kw.edge.e1.pulse",
                 "kw.use.e1",
-                "$JS.API.STREAM.INFO.KW_EVENTS",
-                "$JS.API.CONSUMER.INFO.KW_EVENTS.edge-e1",
-                "$JS.API.CONSUMER.MSG.NEXT.KW_EVENTS.edge-e1",
-                "$JS.API.CONSUMER.RESET.KW_EVENTS.edge-e1",
+                "kw.api.STREAM.INFO.KW_EVENTS",
+                "kw.api.CONSUMER.INFO.KW_EVENTS.edge-e1",
+                "kw.api.CONSUMER.MSG.NEXT.KW_EVENTS.edge-e1",
+                "kw.api.CONSUMER.RESET.KW_EVENTS.edge-e1",
             ]
         );
     }

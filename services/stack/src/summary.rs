@@ -1,9 +1,11 @@
 //! What `up` says when everything is ready, and what to do where it cannot go on by itself.
 
+use crate::accounts::Account;
 use crate::context::Context;
 use crate::failure::{Failure, Output, print};
 use crate::home::Home;
-use crate::nats_conf::{User, render_user};
+use crate::nats_conf::{User, render_accounts, render_user};
+use crate::permissions::Role;
 use anyhow::Result;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -53,10 +55,20 @@ pub fn shell(path: &Path) -> String {
 
 /// The server does not know some of our users: what its operator has to add.
 pub fn unknown_users(users: &[User], instances: u32) -> Failure {
-    let block: String = users.iter().map(|user| render_user(user, instances)).collect();
+    let are_edges = users.iter().all(|user| matches!(user.role, Role::Edge(_)));
+    let (place, block) = if are_edges {
+        let block = users.iter().map(|user| render_user(user, instances)).collect();
+        (format!("`accounts.{}.users`", Account::Readers.name()), block)
+    } else {
+        let place = format!(
+            "its accounts, each to its own (where one is missing, make it, with your administrator as the user of {})",
+            Account::Streams.name()
+        );
+        (place, render_accounts(users, instances))
+    };
     let detail = format!(
-        "the server does not know these users; add them to `authorization.users` in its configuration, reload it, and \
-         run this command again: it goes on from here\n\n{block}"
+        "the server does not know these users; add them to {place} in its configuration, reload it, and run this \
+         command again: it goes on from here\n\n{block}"
     );
     Failure::refused("unknown_users", detail)
 }

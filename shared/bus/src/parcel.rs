@@ -40,14 +40,20 @@ impl Bus {
         Ok(message.map(|message| delivery::read(&message.payload)).transpose()?)
     }
 
-    /// Removes a staged secret.
+    /// Removes a staged secret. By its sequence and not by a purge: an empty request purges a whole stream, and who
+    /// names a call as the reply of another has the server send it an empty answer.
     ///
     /// # Errors
     /// When the bus refuses.
     pub async fn withdraw(&self, kid: Kid) -> Result<(), BusError> {
-        let stream = self.stream(subject::STAGE).await?;
-        stream.purge().filter(subject::stage(kid)).await.trying("withdrawing a staged secret")?;
-        Ok(())
+        let (stream, subject) = (self.stream(subject::STAGE).await?, subject::stage(kid));
+        let Some(staged) = self.last_message(subject::STAGE, &subject).await? else { return Ok(()) };
+        let Err(error) = stream.delete_message(staged.sequence).await else { return Ok(()) };
+        // A replica may have been faster.
+        match self.last_message(subject::STAGE, &subject).await? {
+            Some(_) => Err(error).trying("withdrawing a staged secret"),
+            None => Ok(()),
+        }
     }
 
     /// Puts a sealed secret where its owner finds it, for `kept` from now.

@@ -44,6 +44,12 @@ pub const ASK_ALL: &str = "kw.ask.>";
 /// Where the usage-tracker answers who uses which version.
 pub const ASK_USAGE_ALL: &str = "kw.ask.usage.*.*";
 
+/// What calls to JetStream begin with.
+pub const API: &str = "$JS.API";
+/// What they become where an account without streams maps them on their way to the account that has them: under their
+/// own name such an account would answer them itself.
+pub const API_MAPPED: &str = "kw.api";
+
 /// Header: the event's id, for the bus's own duplicate window.
 pub const HEADER_ID: &str = "Nats-Msg-Id";
 /// Header: which atomic batch a message came in.

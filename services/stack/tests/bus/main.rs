@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails where it stands")]
 
 mod allowed;
+mod answers;
 mod children;
 mod lists;
 mod matrix;

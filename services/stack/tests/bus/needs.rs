@@ -4,13 +4,15 @@
 
 /// By role: what its work takes. Everything else is to be refused.
 pub const NEEDS: &[(&str, &[&str])] = &[
-    // Creates streams and durables, asks services how they are; touches no subject of ours.
-    ("admin", &["$JS.API.>", "$SRV.>", "hear _INBOX_admin.>"]),
+    // Creates streams and durables; touches no subject of ours.
+    ("admin", &["$JS.API.>", "hear _INBOX_admin.>"]),
     (
         "operator",
         &[
             "kw.cmd.>",
             "kw.ask.>",
+            // Asks services how they are.
+            "$SRV.>",
             "$JS.API.STREAM.INFO.KW_EVENTS",
             "$JS.API.STREAM.INFO.KW_NOTICES",
             "$JS.API.DIRECT.GET.KW_EVENTS.>",
@@ -34,7 +36,7 @@ pub const NEEDS: &[(&str, &[&str])] = &[
             "kw.stage.*",
             "$JS.API.STREAM.MSG.GET.KW_RESULTS",
             "$JS.API.STREAM.MSG.GET.KW_STAGE",
-            "$JS.API.STREAM.PURGE.KW_STAGE",
+            "$JS.API.STREAM.MSG.DELETE.KW_STAGE",
             "$JS.API.CONSUMER.INFO.KW_COMMANDS.issuer",
             "$JS.API.CONSUMER.MSG.NEXT.KW_COMMANDS.issuer",
             "$JS.ACK.KW_COMMANDS.issuer.>",
@@ -49,7 +51,7 @@ pub const NEEDS: &[(&str, &[&str])] = &[
             "kw.dlv.*.*.*",
             "$JS.API.STREAM.MSG.GET.KW_RESULTS",
             "$JS.API.STREAM.MSG.GET.KW_STAGE",
-            "$JS.API.STREAM.PURGE.KW_STAGE",
+            "$JS.API.STREAM.MSG.DELETE.KW_STAGE",
             "$JS.API.STREAM.INFO.KW_PULSE",
             "$JS.API.STREAM.MSG.GET.KW_PULSE",
             "$JS.API.CONSUMER.INFO.KW_COMMANDS.propagator",
@@ -67,8 +69,6 @@ pub const NEEDS: &[(&str, &[&str])] = &[
             "$JS.API.CONSUMER.INFO.KW_USAGE.usage-tracker",
             "$JS.API.CONSUMER.MSG.NEXT.KW_USAGE.usage-tracker",
             "$JS.ACK.KW_USAGE.usage-tracker.>",
-            // It answers the operator's questions.
-            "_INBOX_operator.*",
             "hear kw.ask.usage.*.*",
         ],
     ),
@@ -102,8 +102,8 @@ pub const DECIDING: &[&str] = &[
     "$JS.API.CONSUMER.INFO.KW_EVENTS.ROLE-2",
     "$JS.API.CONSUMER.MSG.NEXT.KW_EVENTS.ROLE-2",
     "$JS.API.CONSUMER.RESET.KW_EVENTS.ROLE-2",
-    // It answers the administrator's `nats micro ls`.
-    "_INBOX_admin.*",
+    // It answers the operator's questions and `nats micro ls`.
+    "_INBOX_operator.*",
     "hear _INBOX_ROLE.>",
     "hear $SRV.PING",
     "hear $SRV.INFO",

@@ -4,7 +4,7 @@ use keywheel_token::Credential;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -22,6 +22,7 @@ pub struct Wire {
 pub struct Denied {
     pub publish: BTreeSet<String>,
     pub subscribe: BTreeSet<String>,
+    pub reply: BTreeSet<String>,
 }
 
 impl Wire {
@@ -65,6 +66,41 @@ impl Wire {
         all
     }
 
+    /// Publishes requests, each with a subject to which it is to be answered; says what was denied of that.
+    pub async fn ask_for_others(&mut self, requests: &[(String, String, String)]) -> Denied {
+        let mut all = Denied::default();
+        for some in requests.chunks(50) {
+            let text: String = some
+                .iter()
+                .map(|(subject, reply, payload)| {
+                    format!("PUB {subject} {reply} {}\r\n{payload}\r\n", payload.len())
+                })
+                .collect();
+            self.send(&text).await;
+            let mut denied = self.settle().await;
+            all.publish.append(&mut denied.publish);
+            all.reply.append(&mut denied.reply);
+        }
+        all
+    }
+
+    /// Asks for itself, and waits for the answer: what was asked before is answered then.
+    pub async fn ask(&mut self, subject: &str, inbox: &str, payload: &str) -> String {
+        let length = payload.len();
+        self.send(&format!("SUB {inbox} 9\r\nPUB {subject} {inbox} {length}\r\n{payload}\r\n")).await;
+        loop {
+            let line = self.line().await;
+            assert!(!line.starts_with("-ERR"), "{line}");
+            if line.starts_with("MSG ") || line.starts_with("HMSG ") {
+                let length: usize = line.rsplit(' ').next().unwrap().parse().unwrap();
+                let mut payload = vec![0; length + 2];
+                self.reader.read_exact(&mut payload).await.unwrap();
+                self.send("UNSUB 9\r\n").await;
+                return String::from_utf8_lossy(&payload).into_owned();
+            }
+        }
+    }
+
     async fn send(&mut self, text: &str) {
         self.writer.write_all(text.as_bytes()).await.unwrap();
     }
@@ -81,9 +117,12 @@ impl Wire {
             } else if line == "PING" {
                 self.send("PONG\r\n").await;
             } else if let Some(subject) = quoted("-ERR 'Permissions Violation for Publish to \"") {
-                denied.publish.insert(subject);
+                // An account without streams maps what is called before it looks whether that is permitted.
+                denied.publish.insert(subject.replace("kw.api.", "$JS.API."));
             } else if let Some(subject) = quoted("-ERR 'Permissions Violation for Subscription to \"") {
                 denied.subscribe.insert(subject);
+            } else if let Some(subject) = quoted("-ERR 'Permissions Violation for Publish with Reply of \"") {
+                denied.reply.insert(subject);
             } else {
                 assert!(!line.starts_with("-ERR"), "{line}");
             }
