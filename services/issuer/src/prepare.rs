@@ -43,7 +43,8 @@ impl Handler for Issuer {
             }
             Ask::Rollback { to, revoke_new } => self.rollback(address, *to, *revoke_new, policy).await,
             Ask::Policy(change) => {
-                Ok(Prepared { act: Act::SetPolicy { change: change.clone() }, sealed: None })
+                let beneath = self.beneath(address)?;
+                Ok(Prepared { act: Act::SetPolicy { change: change.clone(), beneath }, sealed: None })
             }
             Ask::Activate { .. }
             | Ask::Retire { .. }
@@ -65,6 +66,14 @@ impl Issuer {
     /// What holds for the keyring now.
     fn policy(&self, address: &Address, state: &State) -> Result<Policy, Refusal> {
         Ok(state.policy_within(&self.tenant(address)?))
+    }
+
+    /// What holds where the address itself sets nothing.
+    fn beneath(&self, address: &Address) -> Result<Policy, Refusal> {
+        match address {
+            Address::Keyring(_) => self.policy(address, &State::default()),
+            Address::Tenant(_) | Address::Installation => Ok(Policy::default()),
+        }
     }
 
     /// What holds with the change that this one rotation asks for.

@@ -124,6 +124,8 @@ pub enum Act {
     SetPolicy {
         /// The change.
         change: PolicyChange,
+        /// What holds where this address sets nothing: the built-in policy, under a keyring its tenant's.
+        beneath: Policy,
     },
     /// Put an edge on the roster.
     AddEdge {

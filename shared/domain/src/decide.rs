@@ -10,6 +10,7 @@ use crate::name::Address;
 use crate::policy::{Policy, PolicyChange};
 use crate::rejection::Rejection;
 use crate::rollback::decide_rollback;
+use crate::schedule;
 use crate::state::State;
 use crate::time::At;
 
@@ -73,7 +74,7 @@ fn fact(state: &State, command: &Command) -> Decided {
         Act::Rollback { to_seq, target, revoke_new, policy } => {
             decide_rollback(state, at, *to_seq, target, *revoke_new, policy)
         }
-        Act::SetPolicy { change } => set_policy(state, change),
+        Act::SetPolicy { change, beneath } => set_policy(state, change, beneath),
         Act::AddEdge { edge } => {
             Ok((!state.edges.contains_key(edge)).then(|| (Fact::EdgeAdded(edge.clone()), None)))
         }
@@ -305,7 +306,7 @@ fn ended(
     Fact::KeyRetired(Ended { version, also: versions, cause, reason, evidence })
 }
 
-fn set_policy(state: &State, change: &PolicyChange) -> Decided {
+fn set_policy(state: &State, change: &PolicyChange, beneath: &Policy) -> Decided {
     let patch = state.policy.clone().changed(change);
     if patch == state.policy {
         return Ok(None);
@@ -317,5 +318,11 @@ fn set_policy(state: &State, change: &PolicyChange) -> Decided {
     if patch.max_active == Some(0) {
         return Err(Rejection::ContradictoryPolicy("max_active must be at least 1"));
     }
-    Ok(Some((Fact::PolicySet(patch), None)))
+    let policy = beneath.clone().overlaid(&patch);
+    let timing = |policy: &Policy| (policy.every, policy.jitter, policy.overlap_min, policy.quiet);
+    let moves_the_schedule = timing(&policy) != timing(&beneath.clone().overlaid(&state.policy));
+    match schedule::contradiction(&policy).filter(|_| moves_the_schedule) {
+        Some(detail) => Err(Rejection::ContradictoryPolicy(detail)),
+        None => Ok(Some((Fact::PolicySet(patch), None))),
+    }
 }

@@ -92,7 +92,7 @@ policy! {
     stale_max: Span = Span::hours(24),
     /// How many versions may be active or issued at once.
     max_active: u32 = 5,
-    /// How often a rotation starts by itself.
+    /// How often a rotation starts by itself; nothing at all (`0s`) is never, also where a tenant has a schedule.
     every: Option<Span> = None,
     /// By how much such a start may be moved, so that not all start together.
     jitter: Span = Span(0),

@@ -127,7 +127,7 @@ impl World {
                 let policy = self.policy_for(who, &order.address, &PolicyChange::default());
                 Act::Rollback { to_seq: *to_seq, target, revoke_new: *revoke_new, policy }
             }
-            Ask::Policy(change) => Act::SetPolicy { change: change.clone() },
+            Ask::Policy(change) => Act::SetPolicy { change: change.clone(), beneath: Policy::default() },
             Ask::AddEdge(edge) => Act::AddEdge { edge: edge.clone() },
             Ask::RemoveEdge(edge) => Act::RemoveEdge { edge: edge.clone() },
         }

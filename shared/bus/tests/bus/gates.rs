@@ -6,13 +6,16 @@ use keywheel_bus::gate::Order;
 use keywheel_bus::{BusError, Executed, topology};
 use keywheel_domain::event::CommandId;
 use keywheel_domain::policy::{Change, PolicyChange};
-use keywheel_domain::{Act, Address, EdgeId, Rejection, Span};
+use keywheel_domain::{Act, Address, EdgeId, Policy, Rejection, Span};
 use keywheel_wire::subject::Service;
 use std::collections::BTreeSet;
 use tempfile::TempDir;
 
 fn quiet(n: u64) -> Act {
-    Act::SetPolicy { change: PolicyChange { quiet: Change::Set(Span(n)), ..PolicyChange::default() } }
+    Act::SetPolicy {
+        change: PolicyChange { quiet: Change::Set(Span(n)), ..PolicyChange::default() },
+        beneath: Policy::default(),
+    }
 }
 
 fn edge(name: &str) -> EdgeId {

@@ -34,9 +34,10 @@ impl Handler for Tiny {
         self.asked.fetch_add(1, Ordering::Relaxed);
         drop(self.pause.lock().await);
         match &request.ask {
-            Ask::Policy(change) => {
-                Ok(Prepared { act: Act::SetPolicy { change: change.clone() }, sealed: None })
-            }
+            Ask::Policy(change) => Ok(Prepared {
+                act: Act::SetPolicy { change: change.clone(), beneath: Policy::default() },
+                sealed: None,
+            }),
             Ask::Issue { spec, .. } => {
                 let id = fresh_id();
                 let kid = format!("{:010}", id >> 64);

@@ -10,7 +10,7 @@ mod table;
 use expect_test::expect_file;
 use keywheel_domain::event::Use;
 use keywheel_domain::policy::{Change, PolicyChange};
-use keywheel_domain::{Act, Address, EdgeId, Span, Tenant, Version, decide};
+use keywheel_domain::{Act, Address, EdgeId, Policy, Span, Tenant, Version, decide};
 use scene::{acts, hour, keyring_address, words};
 use situations::{Situation, situations};
 use table::Table;
@@ -95,7 +95,7 @@ fn addresses() -> String {
         ("retire", acts::retire(1)),
         ("revoke", acts::revoke(1)),
         ("roll back", acts::back_to(&story, 2, false)),
-        ("set policy", Act::SetPolicy { change: quiet_of_two_hours() }),
+        ("set policy", Act::SetPolicy { change: quiet_of_two_hours(), beneath: Policy::default() }),
         ("add edge", Act::AddEdge { edge: edge.clone() }),
         ("remove edge", Act::RemoveEdge { edge: edge.clone() }),
         ("revoke all", acts::revoke_all()),

@@ -200,7 +200,10 @@ fn a_command_at_an_address_of_another_kind_is_refused() {
         refused(&tenant, act.clone());
         refused(&Address::Installation, act);
     }
-    refused(&Address::Installation, Act::SetPolicy { change: PolicyChange::default() });
+    refused(
+        &Address::Installation,
+        Act::SetPolicy { change: PolicyChange::default(), beneath: Policy::default() },
+    );
     let edge = EdgeId::parse("edge-a").unwrap();
     refused(&tenant, Act::AddEdge { edge: edge.clone() });
     refused(&tenant, Act::RemoveEdge { edge });

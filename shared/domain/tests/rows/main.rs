@@ -7,5 +7,6 @@ mod retiring;
 mod rolling_back;
 #[path = "../scene/mod.rs"]
 mod scene;
+mod scheduling;
 mod serving;
 mod superseding;

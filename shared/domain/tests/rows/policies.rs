@@ -9,7 +9,7 @@ use keywheel_domain::{
 };
 
 fn set(change: PolicyChange) -> Act {
-    Act::SetPolicy { change }
+    Act::SetPolicy { change, beneath: Policy::default() }
 }
 
 fn quiet(change: Change<Span>) -> PolicyChange {
@@ -71,6 +71,48 @@ fn a_policy_that_contradicts_itself_is_refused() {
     given().when(set(min_over_max)).rejected("contradictory_policy");
     let none_active = PolicyChange { max_active: Change::Set(0), ..PolicyChange::default() };
     given().when(set(none_active)).rejected("contradictory_policy");
+}
+
+#[test]
+fn a_schedule_that_cannot_work_is_refused_where_it_is_set() {
+    let all = |every, jitter, overlap_min, quiet| PolicyChange {
+        every: Change::Set(Some(every)),
+        jitter: Change::Set(jitter),
+        overlap_min: Change::Set(overlap_min),
+        quiet: Change::Set(quiet),
+        ..PolicyChange::default()
+    };
+    let (none, minute, hour) = (Span(0), Span::secs(60), Span::hours(1));
+    let refused = |change: PolicyChange, field: &str| {
+        let Err(rejection) = ask(&State::default(), keyring_address(), set(change)) else {
+            panic!("{field}")
+        };
+        assert_eq!(rejection.code(), "contradictory_policy");
+        assert!(rejection.to_string().starts_with(field), "{rejection}");
+    };
+    refused(all(Span(999), none, none, none), "every is shorter than 1s");
+    refused(all(minute, minute, none, none), "jitter must be shorter than every");
+    refused(all(minute, none, hour, none), "every is shorter than overlap_min");
+    refused(all(minute, none, none, hour), "every is shorter than quiet");
+    for fits in [all(minute, Span(59_999), minute, minute), all(Span::secs(1), none, none, none)] {
+        given().when(set(fits)).then("set policy");
+    }
+    // Never is no schedule, whatever else is set.
+    given().when(set(all(none, hour, hour, hour))).then("set policy");
+}
+
+#[test]
+fn a_schedule_is_judged_with_what_holds_beneath_it() {
+    let every = |days| PolicyChange { every: Change::Set(Some(Span::days(days))), ..PolicyChange::default() };
+    let under = |beneath: &Policy, change| Act::SetPolicy { change, beneath: beneath.clone() };
+    let slow = Policy { overlap_min: Span::days(40), ..Policy::default() };
+    given().when(under(&slow, every(30))).rejected("contradictory_policy");
+    given().when(under(&Policy::default(), every(30))).then("set policy");
+    // What is wrong beneath does not stand in the way of other changes.
+    let monthly = Policy { every: Some(Span::days(30)), ..slow };
+    given().when(under(&monthly, quiet(Change::Set(Span::hours(2))))).rejected("contradictory_policy");
+    let strict = PolicyChange { class: Change::Set(Class::Strict), ..PolicyChange::default() };
+    given().when(under(&monthly, strict)).then("set policy");
 }
 
 #[test]

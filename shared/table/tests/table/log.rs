@@ -289,7 +289,7 @@ fn set_policy(n: u64) -> Act {
         stale_max: if n.is_multiple_of(3) { Change::Set(Span(n)) } else { Change::Keep },
         ..PolicyChange::default()
     };
-    Act::SetPolicy { change }
+    Act::SetPolicy { change, beneath: Policy::default() }
 }
 
 /// Keeps everything; work is left by what ends a key.
