@@ -5,8 +5,12 @@
 //! - [`config`]: what it is told
 //! - [`prepare`]: what it adds to a command before it is decided
 //! - [`target`]: the keyring as it was, for a rollback
+//! - [`agenda`]: when which keyring is to be looked at for a rotation by schedule; no I/O
+//! - [`due`]: starts those that are due
 
+pub mod agenda;
 pub mod config;
+pub mod due;
 pub mod prepare;
 pub mod target;
 
@@ -24,10 +28,21 @@ use keywheel_wire::subject::Service;
 /// When the credential lacks a permission, or the log or the database cannot be trusted any more.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), BusError> {
     let sources = Sources { now: || At(clock::wall_ms()), fresh_id: keywheel_token::id::fresh };
-    let station =
-        Station::open(&config.bus, Service::Issuer, config.instance, &config.data_dir, |_| false, sources)
-            .await?;
+    let station = Station::open(
+        &config.bus,
+        Service::Issuer,
+        config.instance,
+        &config.data_dir,
+        due::leaves_work,
+        sources,
+    )
+    .await?;
     let issuer = prepare::Issuer { gate: station.gate.clone(), brand: config.key.0 };
-    let work = intake::run(&station.gate, Service::Issuer, &issuer, shutdown.requested());
-    station.serve(keywheel_bus::follow::Unobserved, work).await
+    let diary = due::Diary::of(&station.gate)?;
+    let starter = due::Starter { issuer: issuer.clone(), diary: diary.clone() };
+    let work = async {
+        let commands = intake::run(&station.gate, Service::Issuer, &issuer, shutdown.requested());
+        tokio::try_join!(commands, starter.run(&shutdown)).map(|_| ())
+    };
+    station.serve(diary, work).await
 }

@@ -2,8 +2,8 @@
 //! policy that holds, the past state that a rollback goes back to.
 
 use crate::target;
-use keywheel_bus::Gate;
 use keywheel_bus::intake::{Handler, Prepared, Refusal};
+use keywheel_bus::{BusError, Gate};
 use keywheel_domain::command::{Minted, SpecAsked};
 use keywheel_domain::event::{CommandId, RotationId};
 use keywheel_domain::policy::{Policy, PolicyChange};
@@ -13,6 +13,7 @@ use keywheel_wire::command::{Ask, Request, RollbackTo};
 use keywheel_wire::delivery::Sealed;
 
 /// The issuer's part in handling commands.
+#[derive(Clone)]
 pub struct Issuer {
     /// Its gate to the log.
     pub gate: Gate,
@@ -58,18 +59,18 @@ impl Handler for Issuer {
 }
 
 impl Issuer {
-    fn tenant(&self, address: &Address) -> Result<State, Refusal> {
+    fn tenant(&self, address: &Address) -> Result<State, BusError> {
         let Some(tenant) = address.tenant() else { return Ok(State::default()) };
         Ok(self.gate.load(&Address::Tenant(tenant.clone()), CommandId(0))?.state)
     }
 
     /// What holds for the keyring now.
-    fn policy(&self, address: &Address, state: &State) -> Result<Policy, Refusal> {
+    pub(crate) fn policy(&self, address: &Address, state: &State) -> Result<Policy, BusError> {
         Ok(state.policy_within(&self.tenant(address)?))
     }
 
     /// What holds where the address itself sets nothing.
-    fn beneath(&self, address: &Address) -> Result<Policy, Refusal> {
+    fn beneath(&self, address: &Address) -> Result<Policy, BusError> {
         match address {
             Address::Keyring(_) => self.policy(address, &State::default()),
             Address::Tenant(_) | Address::Installation => Ok(Policy::default()),

@@ -93,7 +93,10 @@ fn the_jitter_of_a_keyring_and_version_never_changes() {
         due(&KeyringId::parse(name).unwrap(), Version(version), At(0), &policy).unwrap().0 - 36_000_000
     };
     // Computed by another program.
-    assert_eq!([after("acme/api", 1), after("acme/api", 2), after("acme/web", 1)], [2_876_332, 381_953, 2_933_904]);
+    assert_eq!(
+        [after("acme/api", 1), after("acme/api", 2), after("acme/web", 1)],
+        [2_876_332, 381_953, 2_933_904]
+    );
 }
 
 /// 20 buckets for 100 versions of each of 200 keyrings, and for one version of 20,000: chi-squared with 19 degrees of freedom
