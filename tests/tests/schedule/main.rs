@@ -1,0 +1,12 @@
+//! Rotations by schedule on a real nats-server: several issuers, issuers killed at any moment, outages,
+//! bursts, and what is said where a rotation cannot start. The services run in this process, so that they
+//! can be cut off between any two steps; edges and retirers have no part in it.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, missing_docs)]
+
+mod deaths;
+mod held;
+mod replicas;
+mod rig;
+#[path = "../../../shared/bus/tests/server/mod.rs"]
+#[allow(dead_code, reason = "each test target uses its own part")]
+mod server;
