@@ -11,6 +11,7 @@
 //! - `await_activation`, `await_receipt`, `await_retirement`: waiting for a proof, and saying what it waits for
 //! - `session`, `context`, `document`, `outage`: from the context file to a command's outcome
 //! - `replay`, `fleet`: the log folded, the edges' pulses heard
+//! - `schedule_words`, `waiting_words`: what comes next and what it waits for
 //! - `screen`, `words`, `failure`: how things are told, on which stream, with which exit code
 
 mod activate;
@@ -48,6 +49,7 @@ mod rotate;
 mod rotate_all;
 #[cfg(test)]
 mod scene;
+mod schedule_words;
 mod screen;
 mod session;
 mod spec;

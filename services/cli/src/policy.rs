@@ -2,13 +2,13 @@
 
 use crate::arguments;
 use crate::failure::Failure;
-use crate::policy_fields::{FIELDS, PolicyOptions};
+use crate::policy_fields::{FIELDS, NEVER, PolicyOptions};
 use crate::receipt_words::{addressed, show_unchanged};
 use crate::replay::Followed;
 use crate::screen::{Mood, Shown};
 use crate::session::{Session, event_of};
 use clap::{Args, Subcommand};
-use keywheel_domain::{Address, Policy as Resolved, PolicyPatch};
+use keywheel_domain::{Address, Policy as Resolved, PolicyPatch, Span};
 use keywheel_runtime::exit;
 use keywheel_wire::policy::{WirePatch, whole};
 use keywheel_wire::subject::Verb;
@@ -23,6 +23,8 @@ pub enum Policy {
     /// Change what a keyring or a tenant sets
     #[command(after_help = "Examples:
   keywheel policy set acme --overlap-min 24h --quiet 1h --every 30d
+  keywheel policy set acme --every 30d --jitter 2h --recipient XKEY    # rotate by schedule
+  keywheel policy set acme/legacy --every never
   keywheel policy set acme/checkout --class strict --clear quiet")]
     Set(Box<Set>),
 }
@@ -145,6 +147,7 @@ fn as_object(patch: &WirePatch) -> Map<String, Value> {
 fn row(field: &Field) -> Vec<Shown> {
     let value = match &field.value {
         Value::Null => "-".to_owned(),
+        Value::String(text) if field.name == "every" && Span::parse(text) == Ok(Span(0)) => NEVER.to_owned(),
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => field.value.to_string(),
     };
@@ -155,8 +158,11 @@ fn row(field: &Field) -> Vec<Shown> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keywheel_domain::Span;
     use keywheel_domain::policy::Class;
+
+    fn tenant_of(days: u64) -> PolicyPatch {
+        PolicyPatch { every: Some(Some(Span::days(days))), ..PolicyPatch::NONE }
+    }
 
     #[test]
     fn each_value_says_where_it_comes_from() {
@@ -178,5 +184,13 @@ mod tests {
         assert_eq!(of("max_active"), (json!(5), "default"));
         assert_eq!(of("recipient"), (Value::Null, "default"));
         assert_eq!(fields.len(), FIELDS.len());
+        let never = PolicyPatch { every: Some(Some(Span(0))), ..PolicyPatch::NONE };
+        let fields = resolve(&[("tenant", tenant_of(30)), ("keyring", never)]);
+        let rows = fields.iter().filter(|field| field.name == "every").map(row).collect();
+        let screen = crate::screen::Screen::new(crate::arguments::Output::Text);
+        expect_test::expect![[r#"
+            FIELD  VALUE  FROM
+            every  never  keyring"#]]
+        .assert_eq(&screen.table(&["field", "value", "from"], rows));
     }
 }

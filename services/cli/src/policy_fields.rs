@@ -66,8 +66,9 @@ pub struct OverlapOptions {
 pub struct PolicyOptions {
     #[command(flatten)]
     overlap: OverlapOptions,
-    /// How often a rotation starts by itself
-    #[arg(long, value_name = "D", value_parser = Span::parse)]
+    /// How often a rotation starts by itself, counted from the newest version; `never`: not at all, also
+    /// where the tenant has a schedule
+    #[arg(long, value_name = "D", value_parser = every)]
     every: Option<Span>,
     /// By how much such a start may be moved, so that not all start together
     #[arg(long, value_name = "D", value_parser = Span::parse)]
@@ -87,6 +88,13 @@ pub struct PolicyOptions {
     /// Take a field back to what it falls back to; may be given several times
     #[arg(long, value_name = "FIELD", value_parser = field)]
     clear: Vec<&'static str>,
+}
+
+/// What stands for no schedule at all; on the wire it is `0s`.
+pub(crate) const NEVER: &str = "never";
+
+fn every(text: &str) -> Result<Span, String> {
+    if text == NEVER { Ok(Span(0)) } else { Span::parse(text) }
 }
 
 fn recipient(text: &str) -> Result<String, String> {
@@ -175,5 +183,7 @@ mod tests {
         assert_eq!(serde_json::to_value(WirePatch::from(&PolicyPatch::NONE)).unwrap(), json!({}));
         assert_eq!(field("overlap-max"), Ok("overlap_max"));
         assert!(field("nothing").is_err());
+        assert_eq!((every("never"), every("30d")), (Ok(Span(0)), Ok(Span::days(30))));
+        assert!(every("sometimes").is_err());
     }
 }

@@ -154,6 +154,11 @@ impl World {
         Ok(())
     }
 
+    /// An address's state, where the log has one.
+    pub fn state(&self, address: &Address) -> Option<&State> {
+        self.told.get(address).map(Told::state)
+    }
+
     /// Every address with its state.
     pub fn iter(&self) -> impl Iterator<Item = (&Address, &Told)> {
         self.told.iter()

@@ -4,6 +4,7 @@ use crate::arguments;
 use crate::doubt_words;
 use crate::failure::Failure;
 use crate::replay::{Followed, Told, World};
+use crate::schedule_words;
 use crate::session::{Session, now};
 use crate::status_table::{self, Line};
 use crate::status_version::{self, View};
@@ -44,7 +45,8 @@ async fn many(session: &Session<'_>, within: Option<&Address>) -> Result<u8, Fai
     let is_meant = |keyring: &KeyringId| within.is_none_or(|within| within.tenant() == Some(&keyring.tenant));
     let line = |(address, told): (&'_ Address, &'_ Told)| {
         let keyring = address.keyring().filter(|keyring| is_meant(keyring))?;
-        let line = Line::of(keyring, told, now);
+        let next = schedule_words::next_in(&world, keyring, told, now);
+        let line = Line::of(keyring, told, next, now);
         (!told.state().keys.is_empty()).then(|| (line.row(), line.to_json()))
     };
     let (rows, documents): (Vec<_>, Vec<Value>) =
@@ -68,8 +70,10 @@ async fn one(session: &Session<'_>, keyring: &KeyringId) -> Result<u8, Failure> 
         return Err(Failure::refused("no_key", format!("{keyring} has no key; issue one first")));
     }
     let usage = session.bus.ask_usage(keyring).await.ok();
+    let tenant = Followed::read(&session.bus, Address::Tenant(keyring.tenant.clone())).await?;
     let now = now();
     let doubts = newest_first(log.told().doubts.iter());
+    let next = schedule_words::next(keyring, log.state(), Some(tenant.state()), now);
     let views = View::all(log.told(), usage.as_ref(), now);
     let document = json!({
         "tenant": keyring.tenant.as_str(),
@@ -77,10 +81,12 @@ async fn one(session: &Session<'_>, keyring: &KeyringId) -> Result<u8, Failure> 
         "versions": views.iter().map(View::to_json).collect::<Vec<_>>(),
         "silent": usage.as_ref().map(|usage| &usage.silent),
         "not_believed": doubt_words::all_to_json(&doubts),
+        "next_rotation": schedule_words::to_json(next, now),
     });
     let table = session.screen.table(&status_version::HEADER, views.iter().map(View::row).collect());
     let mut lines = vec![table];
     lines.extend(views.iter().filter_map(|view| view.waits(usage.as_ref())));
+    lines.extend(next.map(|next| schedule_words::words(next, now)));
     lines.extend(usage_words(usage.as_ref()));
     lines.extend(doubt_words::lines(&doubts));
     session.screen.show(&document, &lines.join("\n"))?;

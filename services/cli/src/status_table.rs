@@ -1,16 +1,18 @@
 //! All keyrings at a glance: one row each, with what is pending and since when.
 
 use crate::replay::Told;
+use crate::schedule_words;
 use crate::screen::{Mood, Shown};
 use crate::status_version::waiting;
 use crate::words::ago;
 use keywheel_domain::due::Waiting;
+use keywheel_domain::schedule::Scheduled;
 use keywheel_domain::{At, Key, KeyState, KeyringId, State, Version};
 use keywheel_wire::text::moment;
 use serde_json::{Value, json};
 
 /// The columns of a row.
-pub(crate) const HEADER: [&str; 4] = ["keyring", "versions", "waits for", "since"];
+pub(crate) const HEADER: [&str; 5] = ["keyring", "versions", "waits for", "since", "next rotation"];
 
 /// One keyring's line.
 pub(crate) struct Line<'a> {
@@ -18,12 +20,13 @@ pub(crate) struct Line<'a> {
     state: &'a State,
     pending: Option<(Version, &'static str)>,
     since: Option<At>,
+    next: Option<Scheduled>,
     now: At,
 }
 
 impl<'a> Line<'a> {
-    /// Of a keyring.
-    pub fn of(keyring: &'a KeyringId, told: &'a Told, now: At) -> Self {
+    /// Of a keyring, with its next rotation by schedule.
+    pub fn of(keyring: &'a KeyringId, told: &'a Told, next: Option<Scheduled>, now: At) -> Self {
         let state = told.state();
         let pending = state
             .keys
@@ -31,7 +34,7 @@ impl<'a> Line<'a> {
             .find_map(|(version, key)| Some((*version, pending(state, *version, key, now)?)));
         let changed = pending.and_then(|(version, _)| told.since.get(&version).copied());
         let since = changed.or_else(|| told.since.values().max().copied());
-        Self { keyring, state, pending, since, now }
+        Self { keyring, state, pending, since, next, now }
     }
 
     /// The row.
@@ -43,6 +46,7 @@ impl<'a> Line<'a> {
             Shown::plain(self.versions()),
             Shown::with(waits, mood),
             Shown::plain(self.since.map_or("-".to_owned(), |since| ago(self.now, since))),
+            schedule_words::cell(self.next, self.now),
         ]
     }
 
@@ -67,6 +71,7 @@ impl<'a> Line<'a> {
             "versions": self.state.keys.iter().map(version).collect::<Vec<_>>(),
             "waits_for": self.pending.map(|(version, what)| json!({ "version": version.0, "for": what })),
             "since": self.since.map(moment),
+            "next_rotation": schedule_words::to_json(self.next, self.now),
         })
     }
 }

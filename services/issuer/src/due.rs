@@ -1,11 +1,11 @@
 //! Rotations by schedule: what the log says is due is carried out as if somebody had published a rotate
 //! command. Nothing is remembered; a replica that comes late, or again, finds it done.
 
-use crate::agenda::{Agenda, Looked};
+use crate::agenda::Looked;
+use crate::diary::{ACTOR, Diary, Task};
 use crate::prepare::Issuer;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use keywheel_bus::follow::Sink;
 use keywheel_bus::intake::{self, Handler, Prepared, Refusal};
 use keywheel_bus::results::Last;
 use keywheel_bus::{BusError, Gate};
@@ -13,103 +13,22 @@ use keywheel_domain::command::SpecAsked;
 use keywheel_domain::event::CommandId;
 use keywheel_domain::policy::PolicyChange;
 use keywheel_domain::schedule::{Scheduled, scheduled};
-use keywheel_domain::{Actor, Address, At, Event, Fact, KeyringId, Recorded, Span, State};
-use keywheel_runtime::{Shutdown, clock};
-use keywheel_table::{Applied, TableError, fold::Head};
+use keywheel_domain::{Actor, Address, At, KeyringId, Recorded, State};
+use keywheel_runtime::Shutdown;
 use keywheel_token::id::derived;
 use keywheel_wire::command::{Ask, Request};
 use keywheel_wire::notice::{Alarm, Notice};
 use keywheel_wire::outcome::Result as Entry;
 use keywheel_wire::subject;
 use keywheel_wire::text::{Moment, moment};
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Who asks for a rotation by schedule.
-pub const ACTOR: &str = "schedule";
 /// How many keyrings are in hand at most: far fewer than commands are worked on at once, so that those
 /// are not kept waiting by a burst after an outage.
 const AT_ONCE: usize = 4;
 /// At least this long between taking up two pieces of work.
 const PACE: Duration = Duration::from_millis(5);
-/// At most this long until the clock is looked at again: it may have been set.
-const LOOK: Duration = Duration::from_secs(5);
-/// How long outcomes are kept; older ones are not written again.
-const OUTCOME_KEPT: Span = Span::hours(24);
-
-/// What the follower hands over and the starter works off.
-#[derive(Clone, Default)]
-pub struct Diary(Arc<Pages>);
-
-#[derive(Default)]
-struct Pages {
-    agenda: Mutex<Agenda>,
-    /// Rotations that were begun, whose outcomes are to be seen to.
-    begun: Mutex<VecDeque<Recorded>>,
-    changed: Notify,
-}
-
-enum Task {
-    /// See to the outcome of a rotation that was begun.
-    Outcome(Box<Recorded>),
-    /// Look whether a rotation is to be started.
-    Look(KeyringId),
-}
-
-impl Diary {
-    /// Of everything that the fold has.
-    ///
-    /// # Errors
-    /// When the fold fails.
-    pub fn of(gate: &Gate) -> Result<Diary, TableError> {
-        let diary = Diary::default();
-        gate.fold().lock().each(|address, state| diary.agenda().take_in(&address, &state))?;
-        Ok(diary)
-    }
-
-    fn agenda(&self) -> MutexGuard<'_, Agenda> {
-        self.0.agenda.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begun(&self) -> MutexGuard<'_, VecDeque<Recorded>> {
-        self.0.begun.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How long until there is something to do.
-    fn pause(&self, now: At) -> Duration {
-        if !self.begun().is_empty() {
-            return Duration::ZERO;
-        }
-        self.agenda().next().map_or(LOOK, |next| LOOK.min(Duration::from_millis(next.since(now).0)))
-    }
-
-    fn take(&self, now: At) -> Option<Task> {
-        if let Some(recorded) = self.begun().pop_front() {
-            return Some(Task::Outcome(Box::new(recorded)));
-        }
-        self.agenda().take(now).map(Task::Look)
-    }
-}
-
-impl Sink for Diary {
-    fn applied(&mut self, applied: Applied, _: Head) {
-        for (address, state) in &applied.changed {
-            self.agenda().take_in(address, state);
-        }
-        self.begun().extend(applied.events.into_iter().filter(|recorded| leaves_work(&recorded.event)));
-        self.0.changed.notify_one();
-    }
-}
-
-/// Events after which an outcome may be missing: whoever appended one may have died before it was written,
-/// and nobody publishes the command again.
-pub fn leaves_work(event: &Event) -> bool {
-    let recent = At(clock::wall_ms()) < event.at.after(OUTCOME_KEPT);
-    matches!(event.fact, Fact::KeyIssued(_)) && event.actor.as_str() == ACTOR && recent
-}
 
 /// Starts what is due.
 pub struct Starter {
@@ -134,7 +53,7 @@ impl Starter {
             tokio::select! {
                 () = shutdown.requested() => break,
                 Some(worked) = in_hand.next(), if !in_hand.is_empty() => worked?,
-                () = self.diary.0.changed.notified() => {}
+                () = self.diary.changed() => {}
                 () = tokio::time::sleep_until(at), if in_hand.len() < AT_ONCE => {
                     not_before = Instant::now() + PACE;
                     in_hand.extend(self.diary.take(self.gate().now()).map(|task| self.work(task)));

@@ -6,10 +6,12 @@
 //! - [`prepare`]: what it adds to a command before it is decided
 //! - [`target`]: the keyring as it was, for a rollback
 //! - [`agenda`]: when which keyring is to be looked at for a rotation by schedule; no I/O
+//! - [`diary`]: what the follower hands over for that
 //! - [`due`]: starts those that are due
 
 pub mod agenda;
 pub mod config;
+pub mod diary;
 pub mod due;
 pub mod prepare;
 pub mod target;
@@ -33,12 +35,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), BusError> {
         Service::Issuer,
         config.instance,
         &config.data_dir,
-        due::leaves_work,
+        diary::leaves_work,
         sources,
     )
     .await?;
     let issuer = prepare::Issuer { gate: station.gate.clone(), brand: config.key.0 };
-    let diary = due::Diary::of(&station.gate)?;
+    let diary = diary::Diary::of(&station.gate)?;
     let starter = due::Starter { issuer: issuer.clone(), diary: diary.clone() };
     let work = async {
         let commands = intake::run(&station.gate, Service::Issuer, &issuer, shutdown.requested());

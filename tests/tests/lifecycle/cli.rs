@@ -17,7 +17,7 @@ fn run(scene: &Scene, line: &str, input: &str) -> Output {
 }
 
 /// The one JSON document of a command that must end well.
-fn document(scene: &Scene, line: &str, input: &str) -> Value {
+pub fn document(scene: &Scene, line: &str, input: &str) -> Value {
     let ended = run(scene, &format!("{line} --output json"), input);
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(0), "{line}: {said}");

@@ -11,3 +11,4 @@ mod process;
 mod replicas;
 mod rotation;
 mod scene;
+mod schedule;

@@ -14,7 +14,7 @@ fn is_alive(pid: Pid) -> bool {
     kill(pid, None).is_ok() && state.as_deref() != Some("Z")
 }
 
-fn await_gone(pids: &[(&str, Pid)]) {
+pub fn await_gone(pids: &[(&str, Pid)]) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while let Some((name, pid)) = pids.iter().find(|(_, pid)| is_alive(*pid)) {
         assert!(Instant::now() < deadline, "{name} ({pid}) outlived the stack");

@@ -140,10 +140,10 @@ fn a_keyring_is_shown_version_by_version() {
 #[test]
 fn a_keyring_is_one_line_among_others() {
     let (told, keyring) = (in_rotation(), KeyringId::parse("acme/app").unwrap());
-    let line = Line::of(&keyring, &told, NOW);
+    let line = Line::of(&keyring, &told, None, NOW);
     expect![[r#"
-         KEYRING   VERSIONS                           WAITS FOR  SINCE
-         acme/app  v3 issued, v2 active, v1 retiring  v1: quiet  3h ago"#]]
+        KEYRING   VERSIONS                           WAITS FOR  SINCE   NEXT ROTATION
+        acme/app  v3 issued, v2 active, v1 retiring  v1: quiet  3h ago  -"#]]
     .assert_eq(&Screen::new(Output::Text).table(&status_table::HEADER, vec![line.row()]));
-    expect![[r#"{"client":"app","since":"2027-01-15T05:00:00.000Z","tenant":"acme","versions":[{"kid":"kid0000001","state":"retiring","version":1},{"kid":"kid0000002","state":"active","version":2},{"kid":"kid0000003","state":"issued","version":3}],"waits_for":{"for":"quiet","version":1}}"#]].assert_eq(&line.to_json().to_string());
+    expect![[r#"{"client":"app","next_rotation":null,"since":"2027-01-15T05:00:00.000Z","tenant":"acme","versions":[{"kid":"kid0000001","state":"retiring","version":1},{"kid":"kid0000002","state":"active","version":2},{"kid":"kid0000003","state":"issued","version":3}],"waits_for":{"for":"quiet","version":1}}"#]].assert_eq(&line.to_json().to_string());
 }
