@@ -218,7 +218,8 @@ impl Starter {
     }
 }
 
-fn rotate(id: CommandId) -> Request {
+/// The request that a rotation by schedule is: every active version, nothing changed.
+pub fn rotate(id: CommandId) -> Request {
     let (spec, policy) = (SpecAsked::default(), PolicyChange::default());
     let ask = Ask::Rotate { recipient: None, spec, supersedes: Vec::new(), policy };
     Request { id, actor: Actor::service(ACTOR), ask }
@@ -226,10 +227,13 @@ fn rotate(id: CommandId) -> Request {
 
 /// Prepares a rotation by schedule on the very state that its event will be conditional on: one that came
 /// first, by hand or by another replica, has moved the due time. A refusal is not final, so none is written.
-struct OnTime<'a> {
-    issuer: &'a Issuer,
-    keyring: &'a KeyringId,
-    due: At,
+pub struct OnTime<'a> {
+    /// What mints.
+    pub issuer: &'a Issuer,
+    /// Whose rotation.
+    pub keyring: &'a KeyringId,
+    /// Since when it is due.
+    pub due: At,
 }
 
 impl Handler for OnTime<'_> {

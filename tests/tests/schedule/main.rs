@@ -5,6 +5,7 @@
 
 mod deaths;
 mod held;
+mod overtaken;
 mod replicas;
 mod rig;
 #[path = "../../../shared/bus/tests/server/mod.rs"]

@@ -63,6 +63,7 @@ impl Rig {
             credentials: config.credentials.clone(),
             inbox_prefix: "_INBOX_operator".to_owned(),
             edges: Vec::new(),
+            tls: None,
         };
         let propagator = keywheel_propagator::Config {
             instance: NonZeroU32::MIN,
