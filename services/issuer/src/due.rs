@@ -20,7 +20,7 @@ use keywheel_wire::command::{Ask, Request};
 use keywheel_wire::notice::{Alarm, Notice};
 use keywheel_wire::outcome::Result as Entry;
 use keywheel_wire::subject;
-use keywheel_wire::text::{Moment, moment};
+use keywheel_wire::text::{Moment, id, moment};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -172,7 +172,7 @@ impl Starter {
     }
 
     async fn rotate(&self, keyring: &KeyringId, address: &Address, due: At) -> Result<(), BusError> {
-        let installation = self.gate().fold().log_created()?.unwrap_or_default().0.to_string();
+        let installation = id(self.gate().bus().signers().installation().0);
         let parts = [ACTOR, &installation, &subject::event(address), &due.0.to_string()];
         let request = rotate(CommandId(derived(&parts)));
         let on_time = OnTime { issuer: &self.issuer, keyring, due };
@@ -188,7 +188,7 @@ impl Starter {
             tracing::info!(%keyring, due = %moment(due), "a rotation by schedule has begun");
             return Ok(());
         }
-        let id = keywheel_wire::text::id(request.id.0);
+        let id = id(request.id.0);
         let why = format!("its command {id} has another outcome; rotate by hand");
         self.alarm(keyring, Some(due), "refused", &why).await
     }

@@ -8,6 +8,4 @@ mod held;
 mod overtaken;
 mod replicas;
 mod rig;
-#[path = "../../../shared/bus/tests/server/mod.rs"]
-#[allow(dead_code, reason = "each test target uses its own part")]
 mod server;

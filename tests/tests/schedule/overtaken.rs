@@ -32,7 +32,7 @@ async fn a_rotation_by_hand_that_comes_first_takes_the_place_of_the_scheduled_on
     // Another issuer, two hours later, that has not heard of anything since.
     let later = Sources { now: || At(clock::wall_ms()).after(Span::hours(2)), fresh_id: fresh };
     let second = NonZeroU32::new(2).unwrap();
-    let (config, folder) = (rig.server.config(), tempfile::tempdir().unwrap());
+    let (config, folder) = (rig.server.config("issuer"), tempfile::tempdir().unwrap());
     let late =
         Station::open(&config, Service::Issuer, second, folder.path(), |_| false, later).await.unwrap();
     let head = rig.bus.head().await.unwrap().seq;

@@ -1,6 +1,6 @@
 //! A bus, a propagator without edges, issuers that come and go, and what must hold of every rotation.
 
-use crate::server::Server;
+use crate::server::{OURS, Server};
 use keywheel_bus::{Bus, BusError, topology};
 use keywheel_domain::Recorded;
 use keywheel_domain::{Address, Fact, KeyringId, Tenant, Version, schedule};
@@ -9,7 +9,7 @@ use keywheel_tests::stack::Context;
 use keywheel_token::id::derived;
 use keywheel_wire::outcome::Word;
 use keywheel_wire::subject;
-use keywheel_wire::text::Length;
+use keywheel_wire::text::{Length, id};
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -55,12 +55,12 @@ impl Running {
 impl Rig {
     pub async fn open() -> Rig {
         let (server, folder) = (Server::start(), TempDir::new().unwrap());
-        let bus = server.bus("admin").await;
+        let bus = server.bus().await;
         topology::ensure(&bus, 1, 2).await.unwrap();
-        let config = server.config();
         let context = Context {
-            nats_url: config.url.clone(),
-            credentials: config.credentials.clone(),
+            nats_url: server.config("operator").url,
+            credentials: server.seed("operator"),
+            signers: server.signers(),
             inbox_prefix: "_INBOX_operator".to_owned(),
             edges: Vec::new(),
             tls: None,
@@ -69,7 +69,7 @@ impl Rig {
             instance: NonZeroU32::MIN,
             data_dir: folder.path().join("propagator"),
             lease: Length(Span::secs(1)),
-            bus: config,
+            bus: server.config("propagator"),
             log: Default::default(),
         };
         let _propagator =
@@ -83,7 +83,7 @@ impl Rig {
             instance: NonZeroU32::new(instance).unwrap(),
             data_dir: self.folder.path().join("issuer"),
             lease: Length(Span::secs(1)),
-            bus: self.server.config(),
+            bus: self.server.config("issuer"),
             key: Default::default(),
             log: Default::default(),
         };
@@ -109,7 +109,7 @@ impl Rig {
     /// before, under the id that follows from its due time, and its outcome is written. Gives their number.
     pub async fn check(&self, client: &str) -> usize {
         let (state, events) = self.operator.history(&address(client)).await.unwrap();
-        let installation = self.bus.head().await.unwrap().created.0.to_string();
+        let installation = id(OURS.0);
         let mut ids = BTreeSet::new();
         for recorded in events.iter().filter(|recorded| recorded.event.actor.as_str() == "schedule") {
             let event = &recorded.event;
@@ -119,9 +119,9 @@ impl Rig {
             let due = due.unwrap();
             assert!(due <= event.at, "{client} {}: due at {due:?}, began at {:?}", issued.version, event.at);
             let subject = subject::event(&address(client));
-            let id = derived(&["schedule", &installation, &subject, &due.0.to_string()]);
-            assert_eq!(event.command.0, id, "{client} {}", issued.version);
-            assert!(ids.insert(id), "{client}: two rotations for one due time");
+            let command = derived(&["schedule", &installation, &subject, &due.0.to_string()]);
+            assert_eq!(event.command.0, command, "{client} {}", issued.version);
+            assert!(ids.insert(command), "{client}: two rotations for one due time");
             self.has_outcome(recorded).await;
         }
         ids.len()
