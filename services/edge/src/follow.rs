@@ -1,20 +1,33 @@
 //! From the log into the table: rows commit first, then they answer, then the watermark is told.
 
 use crate::metrics::{Alarm, Metrics};
+use crate::storage::{self, Files};
 use crate::table::Table;
-use keywheel_bus::follow::Sink;
+use keywheel_bus::follow::{Sink, note_log_created};
 use keywheel_bus::{Bus, BusError, Follower, SharedFold};
 use keywheel_domain::At;
 use keywheel_domain::verdict::Freshness;
-use keywheel_runtime::Shutdown;
 use keywheel_runtime::retry::Backoff;
+use keywheel_runtime::{Shutdown, clock};
 use keywheel_table::fold::Head;
 use keywheel_table::{Applied, TableError};
-use std::sync::Arc;
+use keywheel_wire::signers::Signers;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 const AWAY: Duration = Duration::from_millis(50);
+
+/// What is not as it should be, found by looking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// What is on the disk.
+    Database(String),
+    /// What answers, while the disk is sound.
+    Memory(String),
+}
 
 /// What the follower works on.
 #[derive(Clone)]
@@ -25,9 +38,51 @@ pub struct Replica {
     pub fold: SharedFold,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    data_dir: PathBuf,
+    signers: Arc<Signers>,
+    files: Arc<Mutex<Files>>,
+    doubt: watch::Sender<Option<Doubt>>,
 }
 
 impl Replica {
+    /// Of a database that was just opened in `data_dir` and answers.
+    pub fn new(
+        table: Arc<Table>,
+        fold: SharedFold,
+        metrics: Arc<Metrics>,
+        data_dir: PathBuf,
+        signers: Arc<Signers>,
+    ) -> Self {
+        let files = Arc::new(Mutex::new(Files::at(&data_dir)));
+        Self { table, fold, metrics, data_dir, signers, files, doubt: watch::channel(None).0 }
+    }
+
+    /// Where the database lies.
+    pub fn data_dir(&self) -> &PathBuf {
+        &self.data_dir
+    }
+
+    /// Whether the database is still in the files that were opened.
+    pub fn has_its_files(&self) -> bool {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).are_still(Files::at(&self.data_dir))
+    }
+
+    /// Has the follower see to it.
+    pub fn doubt(&self, doubt: Doubt) {
+        self.doubt.send_replace(Some(doubt));
+    }
+
+    async fn doubted(&self) -> Doubt {
+        let mut doubts = self.doubt.subscribe();
+        loop {
+            if let Some(doubt) = self.doubt.send_replace(None) {
+                return doubt;
+            }
+            // The sender lives as long as this.
+            let _ = doubts.changed().await;
+        }
+    }
+
     fn log_created(&self) -> Option<At> {
         if self.table.knows_its_log() {
             return None;
@@ -51,13 +106,49 @@ impl Replica {
             tracing::error!(%error, "cannot note how fresh the table is");
         }
     }
+
+    /// An empty database in the place of one that is damaged. What answers goes on answering. The old
+    /// one is closed first: closed later it would take the new one's journal with it.
+    fn begin_anew(&self) -> anyhow::Result<()> {
+        self.table.begin_rebuild();
+        // Whatever else was found is about the old one.
+        self.doubt.send_replace(None);
+        tokio::task::block_in_place(|| {
+            self.fold.replace(storage::placeholder(&self.signers)?);
+            let mut fold = storage::begin_anew(&self.data_dir, clock::wall_ms(), &self.signers)?;
+            if let Some(created) = self.table.log_created() {
+                note_log_created(&mut fold, created)?;
+            }
+            *self.files.lock().unwrap_or_else(PoisonError::into_inner) = Files::at(&self.data_dir);
+            self.fold.replace(fold);
+            Ok(())
+        })
+    }
+
+    /// Lets answer what is committed, all of it.
+    fn load(&self) -> Result<(), TableError> {
+        tokio::task::block_in_place(|| {
+            let fold = self.fold.lock();
+            let (answers, head) = (storage::load(&fold)?, fold.head());
+            drop(fold);
+            self.table.replace(answers, head, self.log_created());
+            Ok(())
+        })
+    }
 }
 
 impl Sink for Replica {
     fn applied(&mut self, applied: Applied, head: Head) {
-        applied.alarms.iter().for_each(|_| self.metrics.alarm(Alarm::Message));
-        let log_created = self.log_created();
-        self.table.apply(&applied.changed, head, log_created);
+        if !self.table.is_rebuilding() {
+            applied.alarms.iter().for_each(|_| self.metrics.alarm(Alarm::Message));
+            let log_created = self.log_created();
+            self.table.apply(&applied.changed, head, log_created);
+        } else if self.table.rebuilt_to(head) {
+            match self.load() {
+                Ok(()) => tracing::info!(watermark = head.watermark, "the database is rebuilt"),
+                Err(error) => self.doubt(Doubt::Database(error.to_string())),
+            }
+        }
     }
 
     fn notes(&mut self) -> Vec<(&'static str, Vec<u8>)> {
@@ -66,18 +157,22 @@ impl Sink for Replica {
 }
 
 /// What the follower's end means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Trouble {
     /// The log is another: apply nothing more of it, go on with what is known.
-    Halt(Alarm),
+    Halt,
+    /// The database is not to be trusted: read the log into a new one.
+    Rebuild(String),
+    /// What answers is not what is committed: take that.
+    Reload(String),
     /// It may pass: try again.
     Passing,
 }
 
 fn trouble(error: &BusError) -> Trouble {
     match error {
-        BusError::Table(TableError::Diverged { .. }) => Trouble::Halt(Alarm::Diverged),
-        BusError::Table(error) if error.is_damage() => Trouble::Halt(Alarm::Damaged),
+        BusError::Table(TableError::Diverged { .. }) => Trouble::Halt,
+        BusError::Table(error) if error.is_damage() => Trouble::Rebuild(error.to_string()),
         BusError::Table(_)
         | BusError::Unreachable { .. }
         | BusError::Credentials(_)
@@ -92,10 +187,11 @@ fn trouble(error: &BusError) -> Trouble {
     }
 }
 
-/// Follows the log until `stop`. When it is no longer the same log, or the database is damaged under
-/// way, the table goes on answering what it knows and grows stale: an answer from a log that cannot be
-/// trusted would be worse, and a restart reads everything again.
-pub async fn run(bus: Bus, follower: Follower, replica: Replica, stop: Shutdown) {
+/// Follows the log until `stop`. When it is no longer the same log, the table goes on answering what it
+/// knows and grows stale: an answer from a log that cannot be trusted would be worse, and a restart reads
+/// everything again. When the database is damaged under way, the table goes on answering too, and the
+/// log is read into a new one, which then takes its place.
+pub async fn run(bus: Bus, durable: String, replica: Replica, stop: Shutdown) {
     // A question that is asked before there is a connection is only given up after seconds.
     while !bus.is_connected() {
         if !stop.pause(AWAY).await {
@@ -103,25 +199,80 @@ pub async fn run(bus: Bus, follower: Follower, replica: Replica, stop: Shutdown)
         }
     }
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    let mut is_lost = false;
     loop {
-        let Err(error) = follower.run(replica.clone(), stop.requested()).await else { return };
+        let trouble = if is_lost {
+            Trouble::Passing
+        } else {
+            let Some(trouble) = follow(&bus, &durable, &replica, &stop).await else { return };
+            trouble
+        };
         replica.table.unnote();
-        match trouble(&error) {
-            Trouble::Halt(alarm) => {
-                replica.metrics.alarm(alarm);
+        match trouble {
+            Trouble::Halt => {
                 replica.table.halt();
-                tracing::error!(%error, "nothing more is applied; going on with what is known");
                 return;
             }
-            Trouble::Passing => {
-                replica.metrics.alarm(Alarm::Storage);
-                tracing::error!(%error, "cannot apply the log now; trying again");
-            }
+            Trouble::Rebuild(_) => is_lost = true,
+            Trouble::Reload(_) => is_lost = replica.load().is_err(),
+            Trouble::Passing => {}
+        }
+        if is_lost {
+            is_lost = is_kept(&replica, replica.begin_anew()).is_none();
         }
         if !stop.pause(backoff.delay()).await {
             return;
         }
     }
+}
+
+/// Nothing when the disk did not take it; that is told and tried again.
+fn is_kept(replica: &Replica, kept: anyhow::Result<()>) -> Option<()> {
+    let told = kept.inspect_err(|error| {
+        replica.metrics.alarm(Alarm::Storage);
+        tracing::error!("{error:#}; going on with what is in memory, trying again");
+    });
+    told.ok()
+}
+
+/// Until `stop`, or what ended it.
+async fn follow(bus: &Bus, durable: &str, replica: &Replica, stop: &Shutdown) -> Option<Trouble> {
+    let known = replica.table.status().head;
+    let follower = Follower::new(bus.clone(), replica.fold.clone(), durable.to_owned()).knowing(known);
+    let doubt = tokio::select! {
+        ended = follower.run(replica.clone(), stop.requested()) => {
+            let error = ended.err()?;
+            return Some(tell(replica, trouble(&error), &error));
+        }
+        doubt = replica.doubted() => doubt,
+    };
+    let trouble = match doubt {
+        Doubt::Database(why) => Trouble::Rebuild(why),
+        Doubt::Memory(why) => Trouble::Reload(why),
+    };
+    Some(tell(replica, trouble, &"found by looking"))
+}
+
+fn tell(replica: &Replica, trouble: Trouble, error: &dyn std::fmt::Display) -> Trouble {
+    match &trouble {
+        Trouble::Halt => {
+            replica.metrics.alarm(Alarm::Diverged);
+            tracing::error!(%error, "nothing more is applied; going on with what is known");
+        }
+        Trouble::Rebuild(why) => {
+            replica.metrics.alarm(Alarm::Damaged);
+            tracing::error!(%why, "the database is damaged; setting it aside and reading the log anew");
+        }
+        Trouble::Reload(why) => {
+            replica.metrics.alarm(Alarm::Damaged);
+            tracing::error!(%why, "the table in memory is damaged; loading it anew");
+        }
+        Trouble::Passing => {
+            replica.metrics.alarm(Alarm::Storage);
+            tracing::error!(%error, "cannot apply the log now; trying again");
+        }
+    }
+    trouble
 }
 
 /// Keeps the notes current while the log is quiet, until `stop`, and once more then.
@@ -130,14 +281,14 @@ pub async fn keep(replica: Replica, stop: Shutdown) {
     while stop.pause(KEEP_EVERY).await {
         replica.keep();
         let now = replica.table.status().freshness;
-        tell(known, now);
+        tell_freshness(known, now);
         known = now;
     }
     replica.keep();
 }
 
 /// Says it once when the edge becomes fresh, stale or of no service.
-fn tell(before: Freshness, now: Freshness) {
+fn tell_freshness(before: Freshness, now: Freshness) {
     match (before, now) {
         (Freshness::Fresh, Freshness::Fresh)
         | (Freshness::Stale { .. }, Freshness::Stale { .. })
@@ -153,11 +304,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_log_and_damage_end_the_following_and_a_full_disk_does_not() {
+    fn another_log_ends_the_following_and_damage_begins_it_anew() {
         let diverged = TableError::Diverged { seq: 3, detail: String::new() };
-        assert_eq!(trouble(&diverged.into()), Trouble::Halt(Alarm::Diverged));
+        assert_eq!(trouble(&diverged.into()), Trouble::Halt);
         let damaged = TableError::Damaged { subject: String::new(), detail: String::new() };
-        assert_eq!(trouble(&damaged.into()), Trouble::Halt(Alarm::Damaged));
+        let told = damaged.to_string();
+        assert_eq!(trouble(&damaged.into()), Trouble::Rebuild(told));
         let gap = TableError::Gap { expected: 1, got: 2 };
         assert_eq!(trouble(&gap.into()), Trouble::Passing);
         let failed = BusError::Failed { what: "x", detail: String::new() };

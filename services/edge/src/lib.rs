@@ -10,7 +10,8 @@
 //! - [`lease`]: how long it may count as fresh; [`note`]: what of that survives a restart
 //! - [`verify`]: the check itself; [`address`]: where a request comes from; [`tally`]: what was accepted
 //! - [`table`]: the one lock that the answers, the lease and the tally's closing stand under
-//! - [`storage`]: its database, opened or set aside; [`follow`]: from the log into the table
+//! - [`storage`]: its database, opened or set aside; [`follow`]: from the log into the table;
+//!   [`scrub`]: whether both are what they were
 //! - [`pulse`], [`report`]: what it says of itself; [`upkeep`]: all that keeps a table
 //! - [`http`] and its parts, [`envoy`]: what others ask it; [`metrics`]: what operators watch
 //! - [`listen`], [`serve`], [`pace`], [`wiped`]: where they ask, within which bounds, and what is left of it
@@ -38,6 +39,7 @@ pub mod pulse;
 pub mod report;
 #[cfg(feature = "server")]
 mod run;
+pub mod scrub;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod storage;

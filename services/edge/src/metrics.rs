@@ -42,7 +42,7 @@ pub enum Alarm {
     Message,
     /// The log is not the one that was applied.
     Diverged,
-    /// The database was damaged and set aside, or is damaged now.
+    /// The database, or the table in memory, was damaged and is replaced.
     Damaged,
     /// The database does not take what is to be kept.
     Storage,
@@ -70,6 +70,7 @@ pub struct Metrics {
     lease_age: Seconds,
     is_fresh: Gauge,
     is_serving: Gauge,
+    is_rebuilding: Gauge,
     keys: Gauge,
 }
 
@@ -88,6 +89,7 @@ impl Metrics {
             lease_age: Seconds::default(),
             is_fresh: Gauge::default(),
             is_serving: Gauge::default(),
+            is_rebuilding: Gauge::default(),
             keys: Gauge::default(),
         };
         metrics.register();
@@ -106,6 +108,7 @@ impl Metrics {
         registry.register("lease_age_seconds", "Since the last proof; -1 when never", self.lease_age.clone());
         registry.register("fresh", "1 while the lease holds", self.is_fresh.clone());
         registry.register("serving", "1 while keys are answered for", self.is_serving.clone());
+        registry.register("rebuilding", "1 while the database is rebuilt", self.is_rebuilding.clone());
         registry.register("keys", "Keys in the table", self.keys.clone());
     }
 
@@ -151,6 +154,7 @@ impl Metrics {
         self.lease_age.set(status.age.map_or(-1.0, |age| Duration::from_millis(age.0).as_secs_f64()));
         self.is_fresh.set(i64::from(status.freshness == Freshness::Fresh));
         self.is_serving.set(i64::from(status.freshness != Freshness::NotServing));
+        self.is_rebuilding.set(i64::from(status.kept != status.head));
         self.keys.set(i64::try_from(status.keys).unwrap_or(i64::MAX));
     }
 }

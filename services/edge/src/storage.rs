@@ -2,16 +2,21 @@
 
 use crate::note::{self, FreshnessNote};
 use anyhow::Context as _;
+use keywheel_domain::{Address, State};
+use keywheel_table::fold::Head;
 use keywheel_table::{Answers, Fold, Options, TableError};
 use keywheel_wire::signers::Signers;
 use keywheel_wire::usage::LastReport;
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const DATABASE: &str = "edge.db";
+const DAMAGED: &str = ".damaged-";
+const OPTIONS: Options = Options { commands: false, pending: |_| false, doubts: false };
 /// What SQLite keeps beside the database; a journal left behind would be applied to the next one.
 const COMPANIONS: [&str; 3] = ["", "-wal", "-shm"];
 
@@ -59,12 +64,68 @@ pub fn open(data_dir: &Path, wall_ms: u64, signers: &Arc<Signers>) -> anyhow::Re
     }
 }
 
-const OPTIONS: Options = Options { commands: false, pending: |_| false, doubts: false };
+/// Sets aside what is damaged under way and begins an empty database in its place. Whoever had it open
+/// must have closed it.
+///
+/// # Errors
+/// When the folder or the disk does not let it.
+pub fn begin_anew(data_dir: &Path, wall_ms: u64, signers: &Arc<Signers>) -> anyhow::Result<Fold> {
+    let path = data_dir.join(DATABASE);
+    set_aside(&path, wall_ms).context("cannot set the damaged database aside")?;
+    Fold::open(&path, OPTIONS, Arc::clone(signers))
+        .with_context(|| format!("cannot begin {} anew", path.display()))
+}
+
+/// A fold of nothing that no disk keeps: in the place of one that has to be closed.
+///
+/// # Errors
+/// When memory is short.
+pub fn placeholder(signers: &Arc<Signers>) -> Result<Fold, TableError> {
+    Fold::open(Path::new(":memory:"), OPTIONS, Arc::clone(signers))
+}
+
+/// Every row of a fold, ready to answer.
+///
+/// # Errors
+/// When a row is damaged or missing.
+pub fn load(fold: &Fold) -> Result<Answers, TableError> {
+    let mut answers = Answers::default();
+    fold.each(|address, state| answers.update(&address, &state))?;
+    Ok(answers)
+}
+
+/// Which files the database is in. Taken away or replaced by others under way, they are not what is
+/// written to any more, and what is written is lost with the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Files([Option<(u64, u64)>; 2]);
+
+impl Files {
+    /// Those that stand there now: the database and its journal.
+    pub fn at(data_dir: &Path) -> Self {
+        let found = |companion: &str| {
+            let path = with_suffix(&data_dir.join(DATABASE), companion);
+            std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+        };
+        Self([found(""), found("-wal")])
+    }
+
+    /// Whether those that were there then are there `now`.
+    pub fn are_still(&self, now: Files) -> bool {
+        self.0.iter().zip(now.0).all(|(then, now)| then.is_none() || *then == now)
+    }
+}
+
+/// Looks over what is on the disk, row by row.
+///
+/// # Errors
+/// When it is damaged or cannot be read.
+pub fn look_over(data_dir: &Path, take: impl FnMut(Head, Address, State)) -> Result<Head, TableError> {
+    keywheel_table::look_over(&data_dir.join(DATABASE), take)
+}
 
 fn read(path: &Path, signers: &Arc<Signers>) -> Result<Opened, TableError> {
     let mut fold = Fold::open(path, OPTIONS, Arc::clone(signers))?;
-    let mut answers = Answers::default();
-    fold.each(|address, state| answers.update(&address, &state))?;
+    let answers = load(&fold)?;
     let freshness = read_note(&fold, note::FRESHNESS)?;
     let goodbye = read_note(&fold, note::GOODBYE)?;
     if goodbye.is_some() {
@@ -79,8 +140,10 @@ fn read_note<T: DeserializeOwned>(fold: &Fold, name: &str) -> Result<Option<T>, 
     note::read(&bytes).map(Some).map_err(damaged)
 }
 
+/// One damaged database is kept, the newest: a disk that damages them one after the other is not filled.
 fn set_aside(path: &Path, wall_ms: u64) -> io::Result<PathBuf> {
-    let aside = with_suffix(path, &format!(".damaged-{wall_ms}"));
+    forget_older(path)?;
+    let aside = with_suffix(path, &format!("{DAMAGED}{wall_ms}"));
     for companion in COMPANIONS {
         match std::fs::rename(with_suffix(path, companion), with_suffix(&aside, companion)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -88,6 +151,18 @@ fn set_aside(path: &Path, wall_ms: u64) -> io::Result<PathBuf> {
         }
     }
     Ok(aside)
+}
+
+fn forget_older(path: &Path) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let begins = format!("{}{DAMAGED}", name.to_string_lossy());
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&begins) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

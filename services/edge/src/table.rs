@@ -52,6 +52,8 @@ pub enum Doubt {
 pub struct Status {
     /// What answers now.
     pub head: Head,
+    /// What answers and is committed too: less than that while the database is rebuilt.
+    pub kept: Head,
     /// The newest head of the log that was read; 0 when none was.
     pub log_head: u64,
     /// How fresh it is; not serving off the roster and after closing.
@@ -76,6 +78,8 @@ struct Inner {
     log_created: Option<At>,
     log_head: u64,
     is_closed: bool,
+    /// How far the database is that is being rebuilt, while it is behind what answers.
+    rebuilt: Option<Head>,
 }
 
 /// The table of one process.
@@ -99,6 +103,7 @@ impl Table {
             log_created: None,
             log_head: 0,
             is_closed: false,
+            rebuilt: None,
         };
         let (visible, _) = watch::channel(0);
         Self {
@@ -183,6 +188,57 @@ impl Table {
         self.read().log_created.is_some()
     }
 
+    /// When the log was created that is followed.
+    pub fn log_created(&self) -> Option<At> {
+        self.read().log_created
+    }
+
+    /// The database is lost and read from the log anew. What is in memory goes on answering, and a
+    /// handshake whose head it has reached still proves it fresh; but nothing is acknowledged and no
+    /// note is given until the new database has come as far: beside older rows either would be a lie
+    /// after a crash (SAFETY 9, 10).
+    pub fn begin_rebuild(&self) {
+        self.write().rebuilt = Some(Head::default());
+    }
+
+    /// Whether the database is being rebuilt.
+    pub fn is_rebuilding(&self) -> bool {
+        self.read().rebuilt.is_some()
+    }
+
+    /// The new database stands at `head`; whether it has reached what answers.
+    pub fn rebuilt_to(&self, head: Head) -> bool {
+        let mut inner = self.write();
+        let has_reached = head.watermark >= inner.head.watermark;
+        if !has_reached {
+            inner.rebuilt = Some(head);
+        }
+        has_reached
+    }
+
+    /// Lets another table answer, which was read whole from what is committed up to `head`. Uses that
+    /// are not reported yet stay counted.
+    pub fn replace(&self, mut answers: Answers, head: Head, log_created: Option<At>) {
+        answers.keep_uses(&self.read().answers);
+        let mut inner = self.write();
+        let old = std::mem::replace(&mut inner.answers, answers);
+        inner.rebuilt = None;
+        inner.head = head;
+        inner.log_created = log_created.or(inner.log_created);
+        inner.lease.advanced(head.watermark);
+        drop(inner);
+        drop(old);
+        self.unnote();
+        self.visible.send_if_modified(|visible| std::mem::replace(visible, head.watermark) != head.watermark);
+    }
+
+    /// Whether an address's keys answer as `state` has them; also when the table stands elsewhere than
+    /// at `head` by now, where nothing can be said.
+    pub fn agrees(&self, head: Head, address: &Address, state: &State) -> bool {
+        let inner = self.read();
+        inner.head != head || inner.answers.agrees(address, state)
+    }
+
     /// A handshake that began at `began`, when `visible` answered, has read this head of the log.
     ///
     /// # Errors
@@ -220,6 +276,7 @@ impl Table {
         let now = (self.clocks.boot_ms)();
         Status {
             head: inner.head,
+            kept: inner.rebuilt.unwrap_or(inner.head),
             log_head: inner.log_head,
             freshness: inner.freshness(&self.edge, now),
             age: inner.lease.age(now),
@@ -238,6 +295,9 @@ impl Table {
     /// What is to be committed with the next rows, when it has changed. The rows are never older than
     /// what it says of them: it was proved by what is committed and answers already.
     pub fn notes(&self) -> Vec<(&'static str, Vec<u8>)> {
+        if self.is_rebuilding() {
+            return Vec::new();
+        }
         let own = self.read().lease.own();
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let next = self.next_note(own, noted.as_ref());

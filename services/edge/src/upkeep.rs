@@ -8,9 +8,10 @@ use crate::metrics::{Alarm, Metrics};
 use crate::note::FreshnessNote;
 use crate::pulse::{self, Origin};
 use crate::report::{Reporter, Reports};
+use crate::scrub;
 use crate::storage;
 use crate::table::{Clocks, Table};
-use keywheel_bus::{Bus, BusError, Follower, SharedFold};
+use keywheel_bus::{Bus, BusError, SharedFold};
 use keywheel_domain::Span;
 use keywheel_runtime::{Shutdown, clock};
 use keywheel_token::id;
@@ -108,11 +109,13 @@ impl Upkeep {
         tracing::info!(watermark = head.watermark, keys = opened.answers.keys(), "the table is loaded");
         self.table.restore(opened.answers, head, noted);
         let (table, metrics) = (Arc::clone(&self.table), Arc::clone(&self.metrics));
-        Ok((Replica { table, fold: SharedFold::new(opened.fold), metrics }, opened.goodbye))
+        let (data_dir, signers) = (config.data_dir.clone(), Arc::clone(&config.bus.signers));
+        let replica = Replica::new(table, SharedFold::new(opened.fold), metrics, data_dir, signers);
+        Ok((replica, opened.goodbye))
     }
 
     fn start(&self, config: &Config, bus: &Bus, replica: &Replica, stop: &Shutdown) -> Vec<JoinHandle<()>> {
-        let follower = Follower::new(bus.clone(), replica.fold.clone(), edge_durable(&config.id));
+        let durable = edge_durable(&config.id);
         let pulses = pulse::run(
             bus.clone(),
             Arc::clone(&self.table),
@@ -122,7 +125,8 @@ impl Upkeep {
             stop.clone(),
         );
         vec![
-            tokio::spawn(follow::run(bus.clone(), follower, replica.clone(), stop.clone())),
+            tokio::spawn(follow::run(bus.clone(), durable, replica.clone(), stop.clone())),
+            tokio::spawn(scrub::run(replica.clone(), stop.clone())),
             tokio::spawn(follow::keep(replica.clone(), stop.clone())),
             tokio::spawn(pulses),
         ]

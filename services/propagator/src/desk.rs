@@ -1,9 +1,11 @@
 //! The work that events leave behind, and when each piece of it may be done. No I/O: the same steps run
 //! in the model test.
 
-use crate::fleet::{Disagreement, Fleet};
+use crate::agreement::{Agreement, Finding};
+use crate::fleet::Fleet;
 use keywheel_domain::event::{Barrier, OverBasis, PassedOver};
 use keywheel_domain::{Address, At, EdgeId, Event, Fact, KeyringId, Kid, Recorded, Span, Version};
+use keywheel_table::fold::Head;
 use keywheel_wire::pulse::Pulse;
 use std::collections::BTreeMap;
 
@@ -101,6 +103,7 @@ pub enum Effect {
 #[derive(Clone, Debug)]
 pub struct Desk {
     fleet: Fleet,
+    agreement: Agreement,
     /// What waits, by what it waits for, the oldest first: where that is not ready, nothing after it is.
     waiting: BTreeMap<Awaits, BTreeMap<u64, Work>>,
     in_hand: BTreeMap<u64, Work>,
@@ -112,6 +115,7 @@ impl Desk {
     pub fn new(lease: Span) -> Self {
         Self {
             fleet: Fleet::new(lease),
+            agreement: Agreement::default(),
             waiting: BTreeMap::new(),
             in_hand: BTreeMap::new(),
             withdrawals: Vec::new(),
@@ -125,12 +129,19 @@ impl Desk {
 
     /// The roster as of everything applied so far.
     pub fn set_roster(&mut self, roster: BTreeMap<EdgeId, u64>, now: u64) {
+        self.agreement.keep_only(&roster);
         self.fleet.set_roster(roster, now);
     }
 
-    /// A pulse was heard as it was published.
-    pub fn hear(&mut self, edge: &EdgeId, pulse: &Pulse, now: u64) -> Option<Disagreement> {
-        self.fleet.hear(edge, pulse, now)
+    /// This propagator's own fold stands at `head`.
+    pub fn stand(&mut self, head: Head) {
+        self.agreement.own(head);
+    }
+
+    /// A pulse was heard as it was published. Gives who was found to differ from the others by it.
+    pub fn hear(&mut self, edge: &EdgeId, pulse: &Pulse, now: u64) -> Vec<Finding> {
+        self.fleet.hear(edge, pulse, now);
+        self.agreement.hear(edge, pulse)
     }
 
     /// This pulse (or none) was found stored by a reading that began at `began`.

@@ -16,8 +16,6 @@ pub struct Heard {
     confirmed: u64,
     /// Everything up to here is applied and visible there.
     pub watermark: u64,
-    chain: [u8; 32],
-    digest: [u8; 32],
 }
 
 /// The live picture of the roster.
@@ -28,17 +26,6 @@ pub struct Fleet {
     /// Removed from the roster; each counts for a lease more, from when we saw it.
     leaving: BTreeMap<EdgeId, u64>,
     heard: BTreeMap<EdgeId, Heard>,
-}
-
-/// Two edges at one position with different tables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disagreement {
-    /// The edge that just spoke.
-    pub edge: EdgeId,
-    /// One that says otherwise.
-    pub other: EdgeId,
-    /// Where both are.
-    pub watermark: u64,
 }
 
 impl Fleet {
@@ -81,23 +68,14 @@ impl Fleet {
 
     /// A pulse was heard as it was published. That shows life, never silence: what is heard may be old.
     /// An edge configured with a longer lease lengthens ours.
-    pub fn hear(&mut self, edge: &EdgeId, pulse: &Pulse, now: u64) -> Option<Disagreement> {
+    pub fn hear(&mut self, edge: &EdgeId, pulse: &Pulse, now: u64) {
         self.lease = self.lease.max(Span(pulse.lease_ms));
         let mark = (pulse.boot.0, pulse.number);
         if self.heard.get(edge).is_some_and(|heard| heard.mark == mark) {
-            return None;
+            return;
         }
-        let heard = Heard {
-            mark,
-            unchanged_since: now,
-            confirmed: now,
-            watermark: pulse.watermark,
-            chain: pulse.chain.0,
-            digest: pulse.digest.0,
-        };
-        let other = self.disagreeing(edge, &heard);
+        let heard = Heard { mark, unchanged_since: now, confirmed: now, watermark: pulse.watermark };
         self.heard.insert(edge.clone(), heard);
-        other.map(|other| Disagreement { edge: edge.clone(), other, watermark: pulse.watermark })
     }
 
     /// This pulse (or none) was found stored by a reading that began at `began` and ended at `now`.
@@ -110,25 +88,10 @@ impl Fleet {
             }
             // A stream that was emptied is no sign of silence: begin to count anew.
             (None, None) => {
-                let none = Heard {
-                    mark,
-                    unchanged_since: now,
-                    confirmed: now,
-                    watermark: 0,
-                    chain: [0; 32],
-                    digest: [0; 32],
-                };
+                let none = Heard { mark, unchanged_since: now, confirmed: now, watermark: 0 };
                 self.heard.insert(edge.clone(), none);
             }
         }
-    }
-
-    fn disagreeing(&self, edge: &EdgeId, heard: &Heard) -> Option<EdgeId> {
-        let differs = |other: &Heard| {
-            other.watermark == heard.watermark && (other.chain, other.digest) != (heard.chain, heard.digest)
-        };
-        let mut others = self.heard.iter().filter(|(id, _)| *id != edge && self.roster.contains_key(*id));
-        others.find(|(_, other)| differs(other)).map(|(id, _)| id.clone())
     }
 
     /// Edges of which nothing was heard for `quiet` milliseconds: what is stored of them is to be read.

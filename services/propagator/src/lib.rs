@@ -3,13 +3,16 @@
 //!
 //! # Layout
 //! - [`fleet`]: what is known of each edge, by this propagator's own clock
+//! - [`agreement`]: whose table differs from the others'; [`clocks`]: whose clock is off
 //! - [`desk`]: the work that events leave behind, and when each piece may be done; no I/O
 //! - [`carry`]: does it
 //! - [`commands`]: the roster and passing the barrier by hand
 //! - [`listen`]: pulses, heard and read back
 //! - [`doubts`]: alarms of messages that nobody applies
 
+pub mod agreement;
 pub mod carry;
+pub mod clocks;
 pub mod commands;
 pub mod desk;
 pub mod doubts;
@@ -109,7 +112,7 @@ struct Intray {
 }
 
 impl Sink for Intray {
-    fn applied(&mut self, applied: Applied, _: Head) {
+    fn applied(&mut self, applied: Applied, head: Head) {
         let now = clock::boot_ms();
         let mut desk = self.desk.lock();
         if let Some(installation) = applied.changed.get(&Address::Installation) {
@@ -118,6 +121,7 @@ impl Sink for Intray {
         for recorded in &applied.events {
             desk.take(recorded, now);
         }
+        desk.stand(head);
         drop(desk);
         if !applied.events.is_empty() {
             self.desk.ring();

@@ -50,6 +50,19 @@ impl SharedFold {
         let known = self.lock().note(CREATED)?;
         Ok(known.and_then(|bytes| bytes.try_into().ok()).map(|bytes| At(u64::from_be_bytes(bytes))))
     }
+
+    /// Puts another fold in the place of this one, for everybody who shares it. The old one is closed.
+    pub fn replace(&self, fold: Fold) {
+        *self.lock() = fold;
+    }
+}
+
+/// Notes in a new fold of a known log when that was created, so that no other is taken for it.
+///
+/// # Errors
+/// When SQLite fails.
+pub fn note_log_created(fold: &mut Fold, created: At) -> Result<(), TableError> {
+    fold.apply(&[], &[(CREATED, created.0.to_be_bytes().to_vec())]).map(drop)
 }
 
 /// Takes what was applied, after it was committed. It runs between two batches: what it does is
@@ -77,13 +90,20 @@ pub struct Follower {
     fold: SharedFold,
     durable: String,
     watermark: watch::Sender<u64>,
+    known: Option<Head>,
 }
 
 impl Follower {
     /// For the durable that was made for this reader.
     pub fn new(bus: Bus, fold: SharedFold, durable: String) -> Self {
         let (watermark, _) = watch::channel(fold.head().watermark);
-        Self { bus, fold, durable, watermark }
+        Self { bus, fold, durable, watermark, known: None }
+    }
+
+    /// Into a fold that is behind what this process had applied before: at `known` the log must be the
+    /// same again.
+    pub fn knowing(self, known: Head) -> Self {
+        Self { known: Some(known), ..self }
     }
 
     /// The watermark as it advances: what is committed and was passed to the sink.
@@ -182,7 +202,11 @@ impl Follower {
                 .collect::<Result<_, _>>()
                 .trying("reading the log")?;
             taken += batch.len();
-            self.apply(&batch, sink)?;
+            let known = self.known.map_or(0, |known| known.watermark);
+            let (before, after) = batch.split_at(batch.partition_point(|message| message.seq <= known));
+            for part in [before, after].into_iter().filter(|part| !part.is_empty()) {
+                self.apply(part, sink)?;
+            }
         }
         self.apply(&[], sink)?;
         Ok(taken)
@@ -197,12 +221,24 @@ impl Follower {
             let applied = tokio::task::block_in_place(|| fold.apply(batch, &notes))?;
             (applied, fold.head())
         };
+        compare(self.known, head)?;
         for (seq, reason) in &applied.alarms {
             tracing::error!(seq, %reason, "a message of the log was not applied");
         }
         sink.applied(applied, head);
         self.watermark.send_replace(head.watermark);
         Ok(())
+    }
+}
+
+/// A log that was read again from its beginning: the same up to where it was known?
+fn compare(known: Option<Head>, head: Head) -> Result<(), TableError> {
+    match known {
+        Some(known) if known.watermark == head.watermark && known.chain != head.chain => {
+            let detail = "read again it is another than before".to_owned();
+            Err(TableError::Diverged { seq: head.watermark, detail })
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -90,6 +90,27 @@ impl Answers {
         self.by_kid.insert(key.kid, row);
     }
 
+    /// Goes on counting uses where `old`, whose place this takes, has begun to.
+    pub fn keep_uses(&mut self, old: &Answers) {
+        for (kid, row) in &mut self.by_kid {
+            if let Some(known) = old.by_kid.get(kid) {
+                row.uses = Arc::clone(&known.uses);
+            }
+        }
+    }
+
+    /// Whether it holds an address's keys as `state` has them.
+    pub fn agrees(&self, address: &Address, state: &State) -> bool {
+        let Address::Keyring(id) = address else { return true };
+        state.keys.iter().all(|(version, key)| {
+            self.by_kid.get(&key.kid).is_some_and(|row| {
+                *row.keyring == *id
+                    && (row.version, row.kid, row.digest) == (*version, key.kid, key.digest)
+                    && (&row.state, &row.spec) == (&key.state, &key.spec)
+            })
+        })
+    }
+
     /// The row of a kid.
     pub fn by_kid(&self, kid: Kid) -> Option<&Row> {
         self.by_kid.get(&kid)

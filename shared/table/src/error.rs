@@ -53,9 +53,15 @@ impl TableError {
         match self {
             TableError::Damaged { .. } | TableError::Schema { .. } => true,
             TableError::Gap { .. } | TableError::Diverged { .. } => false,
+            TableError::Sqlite(error) if is_cut_off(error) => true,
             TableError::Sqlite(error) => !error.sqlite_error_code().is_some_and(is_of_the_machine),
         }
     }
+}
+
+/// It ends before what it says it holds.
+fn is_cut_off(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
 }
 
 fn is_of_the_machine(code: rusqlite::ErrorCode) -> bool {

@@ -2,6 +2,8 @@
 
 use crate::TableError;
 use crate::doubts::{self, Doubted};
+use crate::head;
+pub use crate::head::Head;
 use crate::replay::believe;
 use crate::schema;
 use crate::stored;
@@ -10,7 +12,7 @@ use keywheel_domain::state::Done;
 use keywheel_domain::{Address, Event, Kid, Recorded, State, Version, evolve};
 use keywheel_wire::belief::Doubt;
 use keywheel_wire::body::type_word;
-use keywheel_wire::chain::{Chain, payload_hash};
+use keywheel_wire::chain::payload_hash;
 use keywheel_wire::event::Read;
 use keywheel_wire::signature::Signed;
 use keywheel_wire::signers::Signers;
@@ -69,19 +71,6 @@ pub struct Applied {
     pub alarms: Vec<(u64, String)>,
 }
 
-/// Where a fold stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Head {
-    /// Everything up to this sequence is applied.
-    pub watermark: u64,
-    /// The running hash there.
-    pub chain: Chain,
-    /// The running hash one before, so that the message at the watermark can be checked again.
-    pub chain_before: Chain,
-    /// The table digest: every row's hash, combined without order.
-    pub digest: [u8; 32],
-}
-
 /// The fold of the log in one SQLite file.
 pub struct Fold {
     connection: Connection,
@@ -97,15 +86,7 @@ impl Fold {
     /// When SQLite cannot, or the file is of another schema.
     pub fn open(path: &Path, options: Options, signers: Arc<Signers>) -> Result<Self, TableError> {
         let connection = schema::open(path)?;
-        let head =
-            connection.query_row("SELECT watermark, chain, chain_before, digest FROM head", [], |row| {
-                Ok(Head {
-                    watermark: row.get(0)?,
-                    chain: Chain(row.get(1)?),
-                    chain_before: Chain(row.get(2)?),
-                    digest: row.get(3)?,
-                })
-            })?;
+        let head = head::read(&connection)?;
         Ok(Self { connection, options, signers, head })
     }
 
@@ -133,6 +114,7 @@ impl Fold {
             work.apply(message)?;
         }
         let (head, applied) = work.finish()?;
+        put_note(&transaction, head::HASH, &head.hash())?;
         for (name, value) in notes {
             put_note(&transaction, name, value)?;
         }
@@ -159,20 +141,7 @@ impl Fold {
     /// # Errors
     /// When SQLite fails, a row is damaged, or the rows are not those that the table digest counts.
     pub fn each(&self, mut take: impl FnMut(Address, State)) -> Result<(), TableError> {
-        let mut select = self.connection.prepare(SELECT_ROW)?;
-        let mut rows = select.query([])?;
-        let mut digest = [0; 32];
-        while let Some(row) = rows.next()? {
-            let (subject, loaded, hash) = read_row(row)?;
-            combine(&mut digest, &hash);
-            if let Ok(address) = subject::parse_event(&subject) {
-                take(address, loaded.state);
-            }
-        }
-        if digest == self.head.digest {
-            return Ok(());
-        }
-        Err(damaged("of the whole table", &"its rows are not those that its digest counts"))
+        each_row(&self.connection, self.head.digest, &mut take)
     }
 
     /// The addresses in which something is pending ([`State::is_open`]).
@@ -255,12 +224,42 @@ impl Fold {
     /// # Errors
     /// When SQLite fails.
     pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, TableError> {
-        let value = self
-            .connection
-            .query_row("SELECT value FROM note WHERE name = ?1", [name], |row| row.get(0))
-            .optional()?;
-        Ok(value)
+        read_note(&self.connection, name)
     }
+}
+
+/// Looks over a database that another connection of this process writes: every row as it stands at one
+/// moment on the disk, passed to `take` with the position of that moment. Delays no writer.
+///
+/// # Errors
+/// As [`Fold::each`]; also when the file is not there.
+pub fn look_over(path: &Path, mut take: impl FnMut(Head, Address, State)) -> Result<Head, TableError> {
+    let mut connection = schema::open_to_look(path)?;
+    let moment = connection.transaction()?;
+    let head = head::read(&moment)?;
+    each_row(&moment, head.digest, &mut |address, state| take(head, address, state))?;
+    Ok(head)
+}
+
+fn each_row(
+    connection: &Connection,
+    counted: [u8; 32],
+    take: &mut impl FnMut(Address, State),
+) -> Result<(), TableError> {
+    let mut select = connection.prepare(SELECT_ROW)?;
+    let mut rows = select.query([])?;
+    let mut digest = [0; 32];
+    while let Some(row) = rows.next()? {
+        let (subject, loaded, hash) = read_row(row)?;
+        combine(&mut digest, &hash);
+        if let Ok(address) = subject::parse_event(&subject) {
+            take(address, loaded.state);
+        }
+    }
+    if digest == counted {
+        return Ok(());
+    }
+    Err(damaged("of the whole table", &"its rows are not those that its digest counts"))
 }
 
 struct Work<'a> {
@@ -427,8 +426,13 @@ fn row_hash(subject: &str, loaded: &Loaded, state: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-fn damaged(subject: &str, error: &dyn std::fmt::Display) -> TableError {
+pub(crate) fn damaged(subject: &str, error: &dyn std::fmt::Display) -> TableError {
     TableError::Damaged { subject: subject.to_owned(), detail: error.to_string() }
+}
+
+pub(crate) fn read_note(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, TableError> {
+    let value = connection.query_row("SELECT value FROM note WHERE name = ?1", [name], |row| row.get(0));
+    Ok(value.optional()?)
 }
 
 fn put_note(transaction: &Transaction<'_>, name: &str, value: &[u8]) -> Result<(), TableError> {

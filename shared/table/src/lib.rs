@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`fold`]: applies messages of the log in order; rows, watermark and chain hash in one transaction
+//! - `head`: where it stands, guarded against flipped bits
 //! - [`replay`]: one address folded in memory; what is believed of a message
 //! - [`doubts`]: messages that were not believed, until somebody has told of them
 //! - [`stored`]: how a state is kept in a row
@@ -12,6 +13,7 @@ pub mod answers;
 pub mod doubts;
 mod error;
 pub mod fold;
+mod head;
 pub mod replay;
 mod schema;
 pub mod stored;
@@ -19,5 +21,5 @@ pub mod stored;
 pub use answers::Answers;
 pub use doubts::Doubted;
 pub use error::TableError;
-pub use fold::{Applied, Fold, Loaded, Message, Options};
+pub use fold::{Applied, Fold, Loaded, Message, Options, look_over};
 pub use replay::Replay;

@@ -1,7 +1,7 @@
 //! The database: opened with every commit durable, created when it is new.
 
 use crate::TableError;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
 const SCHEMA: i64 = 2;
@@ -63,4 +63,9 @@ pub(crate) fn open(path: &Path) -> Result<Connection, TableError> {
         SCHEMA => Ok(connection),
         found => Err(TableError::Schema { path: path.display().to_string(), found, known: SCHEMA }),
     }
+}
+
+/// Opens what another connection of this process has open, to read and nothing else.
+pub(crate) fn open_to_look(path: &Path) -> Result<Connection, TableError> {
+    Ok(Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?)
 }

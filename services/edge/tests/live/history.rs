@@ -72,10 +72,19 @@ impl History {
 
     /// Revokes it.
     pub async fn revoke(&mut self, client: &str) -> u64 {
+        self.end(client, Cause::Revoked).await
+    }
+
+    /// Retires it.
+    pub async fn retire(&mut self, client: &str) -> u64 {
+        self.end(client, Cause::Requested).await
+    }
+
+    async fn end(&mut self, client: &str, cause: Cause) -> u64 {
         let ended = Ended {
             version: Version(1),
             also: Vec::new(),
-            cause: Cause::Revoked,
+            cause,
             reason: Some("leaked".to_owned()),
             evidence: None,
         };

@@ -2,6 +2,7 @@
 //! path of a nats-server binary; without it nothing is tested here.
 #![allow(clippy::unwrap_used, missing_docs, clippy::disallowed_methods)]
 
+mod damage;
 mod history;
 #[cfg(feature = "axum")]
 mod layer;

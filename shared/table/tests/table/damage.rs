@@ -1,7 +1,7 @@
 //! A database that was altered under us: noticed before anything is built on it.
 
 use crate::log::{Log, OPTIONS, keyring, open, signers};
-use keywheel_table::{Fold, TableError};
+use keywheel_table::{Fold, TableError, look_over};
 use rusqlite::Connection;
 use std::path::Path;
 use tempfile::TempDir;
@@ -57,10 +57,18 @@ fn a_missing_row_or_one_too_many_is_found() {
         "INSERT INTO address SELECT 'kw.evt.acme.other', seq, revision, prev, open, frozen, state, hash FROM address WHERE subject = 'kw.evt.acme.client-1'",
         "UPDATE address SET subject = 'kw.evt.acme.other' WHERE subject = 'kw.evt.acme.client-1'",
         "UPDATE head SET digest = zeroblob(32)",
+        "UPDATE head SET chain = zeroblob(32)",
+        "UPDATE head SET watermark = watermark - 1",
+        "DELETE FROM note WHERE name = 'head'",
     ] {
         let (folder, _) = closed();
         sql(folder.path(), change);
-        assert!(is_damaged(open(folder.path()).each(|_, _| ())), "{change}");
+        let path = folder.path().join("fold.db");
+        assert!(
+            is_damaged(Fold::open(&path, OPTIONS, signers()).and_then(|fold| fold.each(|_, _| ()))),
+            "{change}"
+        );
+        assert!(is_damaged(look_over(&path, |_, _, _| ())), "{change}: looked over");
     }
 }
 
