@@ -69,20 +69,34 @@ where
     B: Body,
     B::Error: std::error::Error + Send + Sync + 'static,
 {
+    let began = Instant::now();
+    let (route, response) = routed(app, peer, request).await;
+    app.metrics.requested(route, began.elapsed());
+    response
+}
+
+/// The answer, and the word for where it was asked: one of few, whatever the path.
+async fn routed<B>(app: &App, peer: Peer, request: Request<B>) -> (&'static str, Response)
+where
+    B: Body,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
     let path = request.uri().path();
     if check::is_asked(path) {
-        return check::check(app, peer, request.headers(), request.uri());
+        return ("check", check::check(app, peer, request.headers(), request.uri()));
     }
     let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
     match path {
-        "/v1/verify" if request.method() == Method::POST => ask::verify(app, request.into_body()).await,
-        "/livez" if is_get => standing::livez(),
-        "/readyz" if is_get => standing::readyz(app),
-        "/v1/info" if is_get => standing::info(app),
-        "/metrics" if is_get => standing::metrics(app),
-        "/v1/verify" => problem::method_not_allowed("POST"),
-        "/livez" | "/readyz" | "/v1/info" | "/metrics" => problem::method_not_allowed("GET, HEAD"),
-        _ => problem::not_found(),
+        "/v1/verify" if request.method() == Method::POST => {
+            ("verify", ask::verify(app, request.into_body()).await)
+        }
+        "/livez" if is_get => ("livez", standing::livez()),
+        "/readyz" if is_get => ("readyz", standing::readyz(app)),
+        "/v1/info" if is_get => ("info", standing::info(app)),
+        "/metrics" if is_get => ("metrics", standing::metrics(app)),
+        "/v1/verify" => ("other", problem::method_not_allowed("POST")),
+        "/livez" | "/readyz" | "/v1/info" | "/metrics" => ("other", problem::method_not_allowed("GET, HEAD")),
+        _ => ("other", problem::not_found()),
     }
 }
 

@@ -1,14 +1,20 @@
 //! What operators watch. No label carries a key or a client.
 
+use crate::storage;
 use crate::table::{Status, Table};
+use keywheel_bus::Bus;
+use keywheel_domain::Span;
 use keywheel_domain::verdict::Freshness;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use std::sync::atomic::AtomicU64;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 type Seconds = Gauge<f64, AtomicU64>;
@@ -23,6 +29,11 @@ struct Verdict {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Endpoint {
     endpoint: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -57,21 +68,33 @@ pub enum Sent {
     Unclear,
 }
 
+type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
+
 /// The metrics of one process.
 pub struct Metrics {
     registry: Registry,
+    /// The folder of the database and the connection, once there are.
+    watched: OnceLock<(PathBuf, Bus)>,
     verdicts: Family<Verdict, Counter>,
-    durations: Family<Endpoint, Histogram, fn() -> Histogram>,
+    durations: Durations<Endpoint>,
+    requests: Durations<Route>,
     alarms: Family<Kind, Counter>,
     pulses: Family<Outcome, Counter>,
     reports: Family<Outcome, Counter>,
     watermark: Gauge,
     lag: Gauge,
+    lag_seconds: Seconds,
     lease_age: Seconds,
+    lease_left: Seconds,
     is_fresh: Gauge,
     is_serving: Gauge,
     is_rebuilding: Gauge,
     keys: Gauge,
+    keyrings: Gauge,
+    database: Gauge,
+    waiting: Gauge,
+    is_connected: Gauge,
+    connections: Counter,
 }
 
 impl Metrics {
@@ -79,37 +102,72 @@ impl Metrics {
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("keywheel_edge"),
+            watched: OnceLock::new(),
             verdicts: Family::default(),
-            durations: Family::new_with_constructor(|| Histogram::new(exponential_buckets(1e-6, 2.0, 20))),
+            durations: Family::new_with_constructor(buckets),
+            requests: Family::new_with_constructor(buckets),
             alarms: Family::default(),
             pulses: Family::default(),
             reports: Family::default(),
             watermark: Gauge::default(),
             lag: Gauge::default(),
+            lag_seconds: Seconds::default(),
             lease_age: Seconds::default(),
+            lease_left: Seconds::default(),
             is_fresh: Gauge::default(),
             is_serving: Gauge::default(),
             is_rebuilding: Gauge::default(),
             keys: Gauge::default(),
+            keyrings: Gauge::default(),
+            database: Gauge::default(),
+            waiting: Gauge::default(),
+            is_connected: Gauge::default(),
+            connections: Counter::default(),
         };
         metrics.register();
+        metrics.begin_at_nothing();
         metrics
+    }
+
+    /// What has not happened yet is 0 and not missing: else its first time is no increase.
+    fn begin_at_nothing(&self) {
+        for alarm in Alarm::ALL {
+            self.alarms.get_or_create(&Kind { kind: alarm.word() }).inc_by(0);
+        }
+        for sent in [Sent::Acknowledged, Sent::Unclear] {
+            self.pulses.get_or_create(&Outcome { outcome: sent.word() }).inc_by(0);
+            self.reports.get_or_create(&Outcome { outcome: sent.word() }).inc_by(0);
+        }
     }
 
     fn register(&mut self) {
         let registry = &mut self.registry;
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The program", build);
         registry.register("verdicts", "Answers, by endpoint and reason", self.verdicts.clone());
-        registry.register("check_duration_seconds", "From request to answer", self.durations.clone());
+        registry.register("check_duration_seconds", "From a key to its verdict", self.durations.clone());
+        let requests = self.requests.clone();
+        registry.register("http_request_duration_seconds", "From a request's head to its answer", requests);
         registry.register("alarms", "What somebody should look at", self.alarms.clone());
         registry.register("pulses", "Handshakes with the log", self.pulses.clone());
         registry.register("reports", "Attempts to report use", self.reports.clone());
+        let waiting = self.waiting.clone();
+        registry.register("versions_waiting", "Versions whose use no report has carried yet", waiting);
         registry.register("watermark", "Log sequence that answers", self.watermark.clone());
         registry.register("lag", "Messages between the log's head and the watermark", self.lag.clone());
+        let lag_seconds = self.lag_seconds.clone();
+        registry.register("lag_seconds", "Since the table was known to be whole; 0 while it is", lag_seconds);
         registry.register("lease_age_seconds", "Since the last proof; -1 when never", self.lease_age.clone());
+        let lease_left = self.lease_left.clone();
+        registry.register("lease_remaining_seconds", "Until the table is stale without a proof", lease_left);
         registry.register("fresh", "1 while the lease holds", self.is_fresh.clone());
         registry.register("serving", "1 while keys are answered for", self.is_serving.clone());
         registry.register("rebuilding", "1 while the database is rebuilt", self.is_rebuilding.clone());
         registry.register("keys", "Keys in the table", self.keys.clone());
+        registry.register("keyrings", "Keyrings in the table", self.keyrings.clone());
+        registry.register("database_bytes", "The table on disk", self.database.clone());
+        registry.register("bus_connected", "1 while the connection stands", self.is_connected.clone());
+        registry.register("bus_connections", "How often it was made", self.connections.clone());
     }
 
     /// Counts an answer. `reason` is `ok` or the code of a refusal.
@@ -122,6 +180,17 @@ impl Metrics {
     ) {
         self.verdicts.get_or_create(&Verdict { endpoint, outcome, reason }).inc();
         self.durations.get_or_create(&Endpoint { endpoint }).observe(took.as_secs_f64());
+    }
+
+    /// Counts a request over HTTP. `route` is one of few words, never a path.
+    pub(crate) fn requested(&self, route: &'static str, took: Duration) {
+        self.requests.get_or_create(&Route { route }).observe(took.as_secs_f64());
+    }
+
+    /// What is looked at when somebody asks.
+    pub(crate) fn watch(&self, data_dir: PathBuf, bus: Bus) {
+        // The first one stays: a process has one.
+        let _ = self.watched.set((data_dir, bus));
     }
 
     /// Counts an alarm.
@@ -149,14 +218,32 @@ impl Metrics {
 
     fn observe(&self, status: &Status) {
         let lag = status.log_head.saturating_sub(status.head.watermark);
+        let left = Span(status.age.map_or(0, |age| status.length.0.saturating_sub(age.0)));
         self.watermark.set(signed(status.head.watermark));
         self.lag.set(signed(lag));
-        self.lease_age.set(status.age.map_or(-1.0, |age| Duration::from_millis(age.0).as_secs_f64()));
+        self.lag_seconds.set(if lag == 0 { 0.0 } else { status.age.map_or(0.0, seconds) });
+        self.lease_age.set(status.age.map_or(-1.0, seconds));
+        self.lease_left.set(seconds(left));
         self.is_fresh.set(i64::from(status.freshness == Freshness::Fresh));
         self.is_serving.set(i64::from(status.freshness != Freshness::NotServing));
         self.is_rebuilding.set(i64::from(status.kept != status.head));
-        self.keys.set(i64::try_from(status.keys).unwrap_or(i64::MAX));
+        self.keys.set(signed(status.keys as u64));
+        self.keyrings.set(signed(status.keyrings as u64));
+        self.waiting.set(signed(status.waiting as u64));
+        if let Some((data_dir, bus)) = self.watched.get() {
+            self.database.set(signed(storage::bytes(data_dir)));
+            self.is_connected.set(i64::from(bus.is_connected()));
+            self.connections.inner().store(bus.connections(), Ordering::Relaxed);
+        }
     }
+}
+
+fn buckets() -> Histogram {
+    Histogram::new(exponential_buckets(1e-6, 2.0, 20))
+}
+
+fn seconds(span: Span) -> f64 {
+    Duration::from_millis(span.0).as_secs_f64()
 }
 
 impl Default for Metrics {
@@ -170,6 +257,8 @@ fn signed(n: u64) -> i64 {
 }
 
 impl Alarm {
+    const ALL: [Alarm; 4] = [Alarm::Message, Alarm::Diverged, Alarm::Damaged, Alarm::Storage];
+
     fn word(self) -> &'static str {
         match self {
             Alarm::Message => "message",

@@ -64,6 +64,14 @@ pub fn open(data_dir: &Path, wall_ms: u64, signers: &Arc<Signers>) -> anyhow::Re
     }
 }
 
+/// How large the database is now, with what lies beside it.
+pub fn bytes(data_dir: &Path) -> u64 {
+    let path = data_dir.join(DATABASE);
+    let each =
+        COMPANIONS.iter().filter_map(|companion| std::fs::metadata(with_suffix(&path, companion)).ok());
+    each.map(|file| file.len()).sum()
+}
+
 /// Sets aside what is damaged under way and begins an empty database in its place. Whoever had it open
 /// must have closed it.
 ///

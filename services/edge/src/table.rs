@@ -64,6 +64,10 @@ pub struct Status {
     pub length: Span,
     /// Keys in the table.
     pub keys: usize,
+    /// Keyrings in the table.
+    pub keyrings: usize,
+    /// Versions whose use no report has carried yet.
+    pub waiting: usize,
     /// Whether the edge is on the roster.
     pub is_on_roster: bool,
     /// Whether it is stopping.
@@ -282,6 +286,8 @@ impl Table {
             age: inner.lease.age(now),
             length: inner.lease.length(),
             keys: inner.answers.keys(),
+            keyrings: inner.answers.keyrings(),
+            waiting: self.tally.waiting(),
             is_on_roster: inner.answers.is_on_roster(&self.edge),
             is_closed: inner.is_closed,
         }

@@ -41,6 +41,11 @@ impl Tally {
         Taken { uses, is_all }
     }
 
+    /// How many versions wait for a report.
+    pub fn waiting(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Kid>> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -84,6 +84,7 @@ impl Upkeep {
         let (replica, continues) = self.restore(config)?;
         let role = format!("edge-{}", config.id);
         let bus = Bus::connect(&config.bus.options(&role, true)).await?;
+        self.metrics.watch(config.data_dir.clone(), bus.clone());
         let stop = Shutdown::new();
         let tasks = self.start(config, &bus, &replica, &stop);
         let reports = Reports {

@@ -150,6 +150,11 @@ impl Answers {
         self.by_kid.len()
     }
 
+    /// How many keyrings they are on.
+    pub fn keyrings(&self) -> usize {
+        self.keyrings.len()
+    }
+
     /// The kids of a keyring.
     pub fn kids(&self, id: &KeyringId) -> &[Kid] {
         self.keyrings.get(id).map_or(&[], |keyring| &keyring.kids)
