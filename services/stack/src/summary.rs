@@ -56,19 +56,20 @@ pub fn shell(path: &Path) -> String {
 /// The server does not know some of our users: what its operator has to add.
 pub fn unknown_users(users: &[User], instances: u32) -> Failure {
     let are_edges = users.iter().all(|user| matches!(user.role, Role::Edge(_)));
-    let (place, block) = if are_edges {
-        let block = users.iter().map(|user| render_user(user, instances)).collect();
-        (format!("`accounts.{}.users`", Account::Readers.name()), block)
+    let (what, block): (String, String) = if are_edges {
+        let place = Account::Readers.name();
+        let what = format!("add them to `accounts.{place}.users` in its configuration, reload it");
+        (what, users.iter().map(|user| render_user(user, instances)).collect())
     } else {
-        let place = format!(
-            "its accounts, each to its own (where one is missing, make it, with your administrator as the user of {})",
-            Account::Streams.name()
+        let place = Account::Streams.name();
+        let what = format!(
+            "add each to its own account in its configuration, and where an account is missing, make it, with your \
+             administrator as the user of {place}; restart it (a reload does not join new accounts)"
         );
-        (place, render_accounts(users, instances))
+        (what, render_accounts(users, instances))
     };
     let detail = format!(
-        "the server does not know these users; add them to {place} in its configuration, reload it, and run this \
-         command again: it goes on from here\n\n{block}"
+        "the server does not know these users; {what}, and run this command again: it goes on from here\n\n{block}"
     );
     Failure::refused("unknown_users", detail)
 }

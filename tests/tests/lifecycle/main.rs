@@ -12,3 +12,4 @@ mod replicas;
 mod rotation;
 mod scene;
 mod schedule;
+mod servers;
