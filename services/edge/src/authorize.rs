@@ -73,7 +73,7 @@ impl AuthorizeLayer {
         self
     }
 
-    fn admit<B>(&self, request: &Request<B>) -> Result<Identity, Response> {
+    fn admit<B>(&self, request: &Request<B>) -> Result<Identity, Box<Response>> {
         let app = self.verifier.app();
         let (headers, extensions) = (request.headers(), request.extensions());
         let from = || {
@@ -84,7 +84,7 @@ impl AuthorizeLayer {
         let is_counted = extensions.get::<Identity>().is_some();
         let required = self.required.iter().map(String::as_str);
         let admission = ask(app, ENDPOINT, headers, required, from, is_counted);
-        admission.identity.ok_or(admission.response)
+        admission.identity.ok_or_else(|| Box::new(admission.response))
     }
 }
 
