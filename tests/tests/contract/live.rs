@@ -179,7 +179,7 @@ async fn everything_on_the_bus_and_at_the_edge_is_as_described() {
     }
     run.stack.signal("nats", Signal::SIGKILL).unwrap();
     edges
-        .until_refused("e1", &keywheel_token::mint(&keywheel_token::Brand::default()).text.expose(), "stale")
+        .until_refused("e1", keywheel_token::mint(&keywheel_token::Brand::default()).text.expose(), "stale")
         .await;
     edges.all_was_seen();
 }
