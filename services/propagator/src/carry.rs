@@ -266,7 +266,7 @@ impl Carrier {
     /// When an edge was last in contact at the latest, by the bus's clock: its newest stored pulse, or
     /// now where nothing is stored, since then nothing is known.
     async fn last_contact(&self, edge: &EdgeId) -> Result<keywheel_domain::At, BusError> {
-        let stored = self.gate.bus().last_pulse(edge).await?;
-        Ok(stored.map_or(self.gate.now(), |stored| stored.at))
+        let stored = self.gate.bus().last_contact(edge).await?;
+        Ok(stored.map_or(self.gate.now(), |(at, _)| at))
     }
 }

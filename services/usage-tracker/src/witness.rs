@@ -69,12 +69,11 @@ impl<'a> Witnesses<'a> {
         if let Some(contact) = self.contacts.get(edge) {
             return Ok(*contact);
         }
-        let mut contact = match self.bus.last_pulse(edge).await? {
-            Some(stored) => Contact {
-                at: stored.at,
-                watermark: stored.pulse.watermark,
-                lease: self.lease.max(Span(stored.pulse.lease_ms)),
-            },
+        let mut contact = match self.bus.last_contact(edge).await? {
+            Some((at, Some(pulse))) => {
+                Contact { at, watermark: pulse.watermark, lease: self.lease.max(Span(pulse.lease_ms)) }
+            }
+            Some((at, None)) => Contact { at, watermark: 0, lease: self.lease },
             None => Contact { at: self.kept_since().await?, watermark: 0, lease: self.lease },
         };
         // A report is a sign of life too. A stored copy of the pulses may be older.

@@ -45,11 +45,24 @@ impl Bus {
     /// # Errors
     /// When the bus cannot be asked.
     pub async fn last_pulse(&self, edge: &EdgeId) -> Result<Option<StoredPulse>, BusError> {
+        let Some((at, pulse)) = self.newest(edge).await? else { return Ok(None) };
+        Ok(Some(StoredPulse { pulse: pulse?, at }))
+    }
+
+    /// The latest time at which an edge can have stored a pulse, with that pulse. Of one that cannot be read only the
+    /// time is known: whatever the edge writes, it holds up nobody else.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn last_contact(&self, edge: &EdgeId) -> Result<Option<(At, Option<Pulse>)>, BusError> {
+        let newest = self.newest(edge).await?;
+        Ok(newest.map(|(at, pulse)| (at, pulse.ok())))
+    }
+
+    async fn newest(&self, edge: &EdgeId) -> Result<Option<(At, Result<Pulse, Malformed>)>, BusError> {
         let subject = subject::pulse(edge);
         let message = self.last_message(subject::PULSE, &subject).await?;
-        let Some(message) = message else { return Ok(None) };
-        let pulse = read_checked(&subject, &message.payload)?;
-        Ok(Some(StoredPulse { pulse, at: millis(message.time) }))
+        Ok(message.map(|message| (millis(message.time), read_checked(&subject, &message.payload))))
     }
 
     /// Since when pulses are kept: before this, their absence says nothing.

@@ -117,6 +117,11 @@ async fn the_newest_pulse_of_an_edge_is_kept() {
     let stranger = server.stranger().await;
     stranger.publish("kw.edge.edge-b.pulse", forged.into()).await.unwrap().await.unwrap();
     assert!(bus.last_pulse(&edge("edge-b")).await.is_err());
+    // It says nothing, and holds up nobody: it is no older than the newest pulse.
+    let (at, pulse) = bus.last_contact(&edge("edge-b")).await.unwrap().unwrap();
+    assert!(pulse.is_none() && at > At(0));
+    let (at, pulse) = bus.last_contact(&edge("edge-a")).await.unwrap().unwrap();
+    assert!(pulse.is_some() && at > At(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
