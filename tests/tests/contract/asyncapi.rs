@@ -194,9 +194,10 @@ fn permitted(role: &Role, name: &str) -> BTreeSet<(String, String, String)> {
             put("send");
         }
         let reads = |call: &String| {
-            let whole =
-                ["STREAM.MSG.GET", "DIRECT.GET"].iter().any(|get| *call == format!("$JS.API.{get}.{stream}"));
-            whole || call.starts_with(&format!("$JS.API.CONSUMER.MSG.NEXT.{stream}."))
+            let whole = ["STREAM.MSG.GET", "DIRECT.GET"]
+                .iter()
+                .any(|get| *call == format!("{}.{get}.{stream}", subject::API_MAPPED));
+            whole || call.starts_with(&format!("{}.CONSUMER.MSG.NEXT.{stream}.", subject::API_MAPPED))
         };
         // A service's durable on the commands lets through only those that it decides.
         let own = match (role, Verb::ALL.iter().find(|verb| channel == format!("command-{}", verb.word()))) {
