@@ -79,8 +79,7 @@ impl Signers {
         let role = |(public, word): (String, String)| {
             let service = Service::ALL.into_iter().find(|service| service.name() == word);
             let roles = Service::ALL.map(Service::name).join(", ");
-            let unknown =
-                || Malformed::new("signers", format!("{public}: `{word}` is no role; write one of {roles}"));
+            let unknown = || Malformed::new("signers", format!("`{word}` is no role; write one of {roles}"));
             service.ok_or_else(unknown).map(|service| (public.clone(), service))
         };
         let keys: Vec<_> = file.signers.into_iter().map(role).collect::<Result<_, _>>()?;

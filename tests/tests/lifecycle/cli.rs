@@ -24,6 +24,14 @@ pub fn document(scene: &Scene, line: &str, input: &str) -> Value {
     serde_json::from_slice(&ended.stdout).unwrap()
 }
 
+/// The JSON lines of a command that must end well.
+pub fn lines(scene: &Scene, line: &str) -> Vec<Value> {
+    let ended = run(scene, &format!("{line} --output json"), "");
+    assert_eq!(ended.status.code(), Some(0), "{line}: {}", String::from_utf8_lossy(&ended.stderr));
+    let text = String::from_utf8(ended.stdout).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 /// The exit code of a command, with the code of its error document.
 fn refusal(scene: &Scene, line: &str) -> (i32, String) {
     let ended = run(scene, &format!("{line} --output json"), "");

@@ -5,6 +5,8 @@
 mod cli;
 mod commands;
 mod cut_off;
+mod forged;
+mod forger;
 mod importing;
 mod kills;
 mod process;

@@ -213,7 +213,7 @@ fn fact() -> BoxedStrategy<Fact> {
 }
 
 pub fn event() -> BoxedStrategy<Event> {
-    let actor = "[^\\p{C}]{1,40}".prop_map(|text| Actor::parse(&text).unwrap());
+    let actor = "[^\\p{C}\\p{Zl}\\p{Zp}]{1,40}".prop_map(|text| Actor::parse(&text).unwrap());
     let ids = (any::<u128>(), any::<u128>(), option::of(any::<u128>()));
     (ids, address(), moment(), actor, fact())
         .prop_map(|((id, command, rotation), address, at, actor, fact)| Event {

@@ -10,4 +10,5 @@ mod next_version;
 mod round_trip;
 mod samples;
 mod subjects;
+mod trust;
 mod witness;
