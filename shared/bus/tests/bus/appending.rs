@@ -2,10 +2,15 @@
 
 use crate::server::PUBLIC;
 use crate::stage::{Writer, eventually, keyring, plain_event, server};
+use keywheel_bus::gate::Sources;
 use keywheel_bus::log::Appended;
+use keywheel_bus::{BusError, Station};
+use keywheel_domain::At;
 use keywheel_wire::event::Link;
 use keywheel_wire::signature::Verifier;
+use keywheel_wire::subject::Service;
 use keywheel_wire::{subject, text};
+use std::num::NonZeroU32;
 
 const FIRST: Link = Link { revision: 1, prev: None };
 
@@ -109,4 +114,22 @@ async fn an_event_says_who_wrote_it() {
     assert_eq!(header(subject::HEADER_SIGNER), PUBLIC);
     let signature = header(subject::HEADER_SIGNATURE);
     assert!(Verifier::parse(PUBLIC).unwrap().verify(&signature, &message.subject, &message.payload));
+}
+
+/// Appended, it would be answered for, and skipped by everybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_would_believe_is_not_appended() {
+    let (mut server, bus) = server().await;
+    server.take_for(Service::Retirer);
+    let retirer = server.bus("retirer").await;
+    let refused = retirer.append(&plain_event(&keyring(0)), FIRST, 0).await;
+    assert!(matches!(&refused, Err(BusError::NotEntitled(why)) if why.contains("may not write PolicySet")));
+    let sources = Sources { now: || At(1), fresh_id: || 1 };
+    let folder = tempfile::tempdir().unwrap();
+    let config = server.config();
+    let station =
+        Station::open(&config, Service::Issuer, NonZeroU32::MIN, folder.path(), |_| false, sources).await;
+    let Err(BusError::NotEntitled(why)) = station else { panic!("a retirer is no issuer") };
+    assert!(why.contains("bus.signers does not list"), "{why}");
+    assert_eq!(bus.head().await.unwrap().seq, 0);
 }

@@ -2,12 +2,15 @@
 
 use crate::server::OURS;
 use crate::stage::{Writer, eventually, keyring, plain_event, server};
+use futures_util::StreamExt;
 use keywheel_bus::log::PAGE;
 use keywheel_domain::{Address, At, EdgeId, KeyringId, Kid, Span, Version};
 use keywheel_wire::delivery::Sealed;
+use keywheel_wire::event;
 use keywheel_wire::event::Link;
 use keywheel_wire::notice::{Alarm, Notice};
 use keywheel_wire::pulse::Pulse;
+use keywheel_wire::subject::Service;
 use keywheel_wire::text::{Hex32, Id, Moment};
 use keywheel_wire::usage::Report;
 use std::time::Duration;
@@ -168,4 +171,44 @@ async fn notices_are_said_once() {
     bus.notify(&Address::Installation, "three", &alarm("three")).await.unwrap();
     let said: Vec<_> = bus.notices(&keyring(0), "alarm").await.unwrap().into_iter().map(|(n, _)| n).collect();
     assert_eq!(said, [alarm("one"), alarm("two")]);
+}
+
+/// What the bus stores and passes on for anybody who may publish is believed of who may give it alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_that_nobody_may_give_is_not_heard() {
+    let (mut server, issuer) = server().await;
+    server.take_for(Service::Propagator);
+    let propagator = server.bus("propagator").await;
+    let alarm =
+        Notice::Alarm(Alarm { code: "test".into(), detail: "real".into(), at: Moment(At(0)), seq: None });
+    let subject = "kw.notice.acme.client-0.alarm";
+    let mut heard = issuer.hear_notices().await.unwrap();
+    let unsigned = serde_json::to_vec(&alarm).unwrap();
+    server.stranger().await.publish(subject, unsigned.into()).await.unwrap().await.unwrap();
+    let elsewhere = serde_json::to_vec(&alarm).unwrap();
+    server.publish_signed_as("kw.notice.acme.client-1.alarm", subject, &elsewhere).await;
+    issuer.notify(&keyring(0), "one", &alarm).await.unwrap();
+    assert_eq!(heard.next().await, Some(alarm.clone()), "the first that counts");
+    for reader in [&issuer, &propagator] {
+        assert_eq!(reader.notices(&keyring(0), "alarm").await.unwrap().len(), 1);
+    }
+    // A receipt is the propagator's; to whoever takes the same key for an issuer it says nothing.
+    let receipt = std::fs::read("../../schemas/golden/v1/notice-receipt.json").unwrap();
+    server.publish_signed("kw.notice.acme.client-0.receipt", &receipt).await;
+    assert_eq!(propagator.notices(&keyring(0), "receipt").await.unwrap().len(), 1);
+    assert_eq!(issuer.notices(&keyring(0), "receipt").await.unwrap().len(), 0);
+}
+
+/// A position is no proof: what stands there must have been written by who may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_event_stands_nowhere() {
+    let (server, bus) = server().await;
+    let payload = event::write(&plain_event(&keyring(0)), Link { revision: 1, prev: None }, OURS).unwrap();
+    let stranger = server.stranger().await;
+    let stored =
+        stranger.publish("kw.evt.acme.client-0", payload.clone().into()).await.unwrap().await.unwrap();
+    assert_eq!(bus.event_at(stored.sequence, &keyring(0)).await.unwrap(), None);
+    assert_eq!(bus.event_stored_at(stored.sequence, &keyring(0)).await.unwrap(), None);
+    let seq = server.publish_signed("kw.evt.acme.client-0", &payload).await;
+    assert!(bus.event_at(seq, &keyring(0)).await.unwrap().is_some());
 }

@@ -60,7 +60,12 @@ impl Server {
 
     /// Publishes what the one user signed, as it is, and gives its position.
     pub async fn publish_signed(&self, subject: &'static str, payload: &[u8]) -> u64 {
-        let signed = Signer::from_seed(SEED).unwrap().sign(subject, payload).unwrap();
+        self.publish_signed_as(subject, subject, payload).await
+    }
+
+    /// Publishes at `subject` what the one user signed for another.
+    pub async fn publish_signed_as(&self, signed: &str, subject: &'static str, payload: &[u8]) -> u64 {
+        let signed = Signer::from_seed(SEED).unwrap().sign(signed, payload).unwrap();
         let mut headers = async_nats::HeaderMap::new();
         headers.insert(HEADER_SIGNER, signed.by);
         headers.insert(HEADER_SIGNATURE, signed.signature);

@@ -183,6 +183,30 @@ fn an_event_of_another_keyring_is_no_part_of_history() {
     }
 }
 
+/// Each forgery continues the keyring in every respect but who says so.
+#[test]
+fn what_is_forged_is_skipped_and_what_follows_is_believed() {
+    for kind in 0..5 {
+        let log = Log::of(&[Step::Issue(0), Step::Forged(0, kind), Step::Activate(0, 1), Step::Rotate(0)]);
+        let folder = tempfile::tempdir().unwrap();
+        let mut fold = open(folder.path());
+        let applied = fold.apply(&log.messages, &[]).unwrap();
+        assert_eq!(
+            applied.events.iter().map(|recorded| recorded.seq).collect::<Vec<_>>(),
+            [1, 3, 4],
+            "{kind}"
+        );
+        assert_eq!(applied.alarms.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [2], "{kind}");
+        assert_eq!(states(&fold), log.kept());
+        // The last one of a keyring moves what the next append must expect.
+        let last = Log::of(&[Step::Issue(0), Step::Forged(0, kind)]);
+        let folder = tempfile::tempdir().unwrap();
+        let mut fold = open(folder.path());
+        fold.apply(&last.messages, &[]).unwrap();
+        assert_eq!(fold.load(&keyring(0), None).unwrap().seq, 2);
+    }
+}
+
 /// Whoever tells of doubts has them after a restart, until it told.
 #[test]
 fn doubts_are_kept_until_somebody_has_told_of_them() {

@@ -68,6 +68,8 @@ pub enum Step {
     RemoveEdge(u8),
     /// Something that continues nothing.
     Stray(u8),
+    /// What would continue the keyring if its writer were who may write it: one of five forgeries.
+    Forged(u8, u8),
     /// Something that this version does not understand.
     Garbled(u8),
     /// Something at a subject that is no address.
@@ -98,6 +100,7 @@ pub fn sound() -> impl Strategy<Value = Step> {
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let doubtful = prop_oneof![
         4 => (0..3_u8).prop_map(Step::Stray),
+        4 => (0..3_u8, 0..5_u8).prop_map(|(k, kind)| Step::Forged(k, kind)),
         1 => (0..3_u8).prop_map(Step::Garbled),
         1 => Just(Step::Nowhere),
     ];
@@ -173,6 +176,7 @@ impl Log {
             Step::AddEdge(n) => (Address::Installation, Act::AddEdge { edge: edge(n) }),
             Step::RemoveEdge(n) => (Address::Installation, Act::RemoveEdge { edge: edge(n) }),
             Step::Stray(k) => return self.stray(&keyring(k)),
+            Step::Forged(k, kind) => return self.forge(&keyring(k), kind),
             Step::Garbled(k) => return self.garble(&keyring(k)),
             Step::Nowhere => return self.push(Service::Issuer, "kw.evt.nowhere", b"?".to_vec()),
         };
@@ -222,6 +226,27 @@ impl Log {
         let link = Link { revision: revision + 1, prev: Some([7; 32]) };
         let payload = event::write(&foreign_event(address), link, OURS).unwrap();
         self.push(Service::Issuer, &subject::event(address), payload);
+        self.states.entry(address.clone()).or_default();
+        self.last.insert(address.clone(), seq);
+    }
+
+    fn forge(&mut self, address: &Address, kind: u8) {
+        let (revision, seq) = (self.states.get(address).map_or(0, |state| state.revision), self.next_seq());
+        let link = Link { revision: revision + 1, prev: self.prev.get(address).copied() };
+        let of = if kind == 0 { Installation(OURS.0 + 1) } else { OURS };
+        let payload = event::write(&foreign_event(address), link, of).unwrap();
+        let mut message = signed(Service::Issuer, seq, &subject::event(address), payload);
+        match kind {
+            0 => {}
+            1 => message.signed = None,
+            2 => {
+                message.signed =
+                    Some(signer(Service::UsageTracker).sign(&message.subject, &message.payload).unwrap())
+            }
+            3 => message.signed.as_mut().unwrap().by = signer(Service::Retirer).public().to_owned(),
+            _ => *message.payload.last_mut().unwrap() ^= 1,
+        }
+        self.messages.push(message);
         self.states.entry(address.clone()).or_default();
         self.last.insert(address.clone(), seq);
     }
