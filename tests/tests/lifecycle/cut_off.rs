@@ -18,10 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// An edge outside of `up`, whose connection to the bus can be cut.
-struct Remote {
-    child: Child,
+pub struct Remote {
+    pub child: Child,
     link: Link,
-    http: String,
+    port: u16,
+    pub http: String,
 }
 
 impl Drop for Remote {
@@ -32,7 +33,7 @@ impl Drop for Remote {
 }
 
 impl Remote {
-    async fn join(scene: &Scene) -> Remote {
+    pub async fn join(scene: &Scene) -> Remote {
         let home = scene.stack.home().to_owned();
         let added = keywheel(&binary().unwrap())
             .args(["edge", "add", "remote", "--output", "json", "--home"])
@@ -43,21 +44,21 @@ impl Remote {
         let target = scene.stack.context.nats_url.trim_start_matches("nats://").to_owned();
         let link = Link::to(&target).unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = keywheel(&binary().unwrap())
-            .args(["run", "edge", "--config"])
-            .arg(home.join("config/edge-remote.toml"))
-            .env("KEYWHEEL_BUS__URL", format!("nats://{}", link.address()))
-            .env("KEYWHEEL_HTTP__LISTEN", format!("127.0.0.1:{port}"))
-            .stdout(Stdio::null())
-            .stderr(log(&home))
-            .spawn()
-            .unwrap();
-        let remote = Remote { child, link, http: format!("http://127.0.0.1:{port}") };
+        let child = start(&home, &link, port);
+        let remote = Remote { child, link, port, http: format!("http://127.0.0.1:{port}") };
         remote.until_ready(scene).await;
         remote
     }
 
-    async fn until_ready(&self, scene: &Scene) {
+    /// Ends it without warning, has something done to its folder and starts it again.
+    pub fn restart(&mut self, scene: &Scene, meanwhile: impl FnOnce(&Path)) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        meanwhile(&scene.stack.home().join("data/edge-remote"));
+        self.child = start(scene.stack.home(), &self.link, self.port);
+    }
+
+    pub async fn until_ready(&self, scene: &Scene) {
         until("the remote edge is ready", Duration::from_secs(30), || async {
             let ready = scene.http.get(format!("{}/readyz", self.http)).send().await;
             ready.is_ok_and(|response| response.status().is_success())
@@ -65,22 +66,38 @@ impl Remote {
         .await;
     }
 
-    async fn says(&self, scene: &Scene, key: &KeyText) -> String {
+    pub async fn says(&self, scene: &Scene, key: &KeyText) -> String {
         let answer = traffic::ask(&scene.http, &self.http, key.expose(), true).await.unwrap();
         if answer.valid { "valid".to_owned() } else { answer.code.unwrap() }
     }
 
-    async fn check(&self, scene: &Scene, key: &KeyText) -> u16 {
+    pub async fn check(&self, scene: &Scene, key: &KeyText) -> u16 {
         let check = scene.http.get(format!("{}/v1/check", self.http)).bearer_auth(key.expose());
         check.send().await.unwrap().status().as_u16()
     }
+}
+
+/// A file that may not grow any more is an error there, not its end.
+fn start(home: &Path, link: &Link, port: u16) -> Child {
+    let run = r#"trap "" XFSZ; exec "$0" run edge --config "$1""#;
+    let mut shell = keywheel(Path::new("sh"));
+    shell
+        .args(["-c", run])
+        .arg(binary().unwrap())
+        .arg(home.join("config/edge-remote.toml"))
+        .env("KEYWHEEL_BUS__URL", format!("nats://{}", link.address()))
+        .env("KEYWHEEL_HTTP__LISTEN", format!("127.0.0.1:{port}"))
+        .stdout(Stdio::null())
+        .stderr(log(home))
+        .spawn()
+        .unwrap()
 }
 
 fn log(home: &Path) -> std::fs::File {
     std::fs::File::create(home.join("logs/edge-remote.log")).unwrap()
 }
 
-async fn receipt(scene: &Scene, client: &str, seq: u64) -> Receipt {
+pub async fn receipt(scene: &Scene, client: &str, seq: u64) -> Receipt {
     for _ in 0..600 {
         let notices = scene.operator.bus.notices(&address(client), "receipt").await.unwrap();
         let found = notices.into_iter().find_map(|(notice, _)| match notice {

@@ -1,5 +1,5 @@
 //! Whole stacks of real processes on a real nats-server: a key's life, services killed in mid-rotation,
-//! edges cut off, silent and late, several of each service.
+//! edges cut off, silent, late and damaged, several of each service.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, missing_docs)]
 
 mod cli;
@@ -9,9 +9,11 @@ mod forged;
 mod forger;
 mod importing;
 mod kills;
+mod offline;
 mod process;
 mod replicas;
 mod rotation;
 mod scene;
 mod schedule;
 mod servers;
+mod tables;
