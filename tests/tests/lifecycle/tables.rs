@@ -27,7 +27,7 @@ fn alter(database: &Path, key: &KeyText, with_digest: bool) {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })
         .unwrap();
-    let kid = key.expose().split('_').nth(2).unwrap()[..10].as_bytes();
+    let kid = &key.expose().split('_').nth(2).unwrap().as_bytes()[..10];
     let at = state.windows(10).position(|window| window == kid).unwrap();
     state[at] = if state[at] == b'a' { b'b' } else { b'a' };
     let mut hash = Sha256::new();
