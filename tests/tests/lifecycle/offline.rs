@@ -1,12 +1,14 @@
 //! Edges without the bus, and edges that were paused: what they say, also after a cold start.
 
 use crate::process::await_gone;
-use crate::scene::{Scene, address, keyring, until};
+use crate::scene::{Scene, address, keyring, tenant, until};
 use keywheel_tests::stack::{binary, keywheel};
 use keywheel_token::KeyText;
 use keywheel_wire::subject::Verb;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 /// What an edge says of each key: the status, the code, and whether it tells its age.
@@ -89,4 +91,69 @@ async fn without_the_bus_each_key_is_answered_for_as_its_class_says_also_after_a
     assert!(age_ms(&scene, &edge).await > before, "nor makes it younger");
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+const TRIALS: usize = 5;
+const WAITING: usize = 25;
+
+fn stands_still(scene: &Scene, process: &str) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", scene.stack.pid(process).unwrap())).unwrap();
+    let mut stats =
+        threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap());
+    stats.all(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+}
+
+/// Questions that lie in the sockets of paused edges are answered first of all when they go on: before
+/// any of them has been in contact with anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lay_before_a_paused_edge_is_not_accepted_after_its_lease() {
+    let scene = Scene::with(|options| (options.edges, options.lease) = (4, "1500ms")).await;
+    scene.operator.policy(&tenant(), json!({ "class": "strict" })).await.unwrap();
+    let (mut refused, mut unanswered) = (0, 0);
+    for trial in 0..TRIALS {
+        let client = format!("c{trial}");
+        let (_, key) = scene.operator.issue(&keyring(&client)).await.unwrap();
+        assert!(scene.everywhere(&key).await.iter().all(|said| said == "valid"));
+        let mut asked = Vec::new();
+        for n in 1..=4 {
+            scene.stack.signal(&format!("edge-e{n}"), Signal::SIGSTOP).unwrap();
+        }
+        // The signal takes effect thread by thread: until then a worker may still answer.
+        until("each edge stands still", Duration::from_secs(10), || async {
+            (1..=4).all(|n| stands_still(&scene, &format!("edge-e{n}")))
+        })
+        .await;
+        let paused = std::time::Instant::now();
+        let request = format!(
+            "GET /v1/check HTTP/1.1\r\nhost: e\r\nconnection: close\r\nx-api-key: {}\r\n\r\n",
+            key.expose()
+        );
+        for edge in scene.edges() {
+            for _ in 0..WAITING {
+                let mut stream = TcpStream::connect(edge.trim_start_matches("http://")).unwrap();
+                stream.write_all(request.as_bytes()).unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+                asked.push(stream);
+            }
+        }
+        let fields = json!({ "all": true, "reason": "leaked" });
+        scene.operator.accepted(&address(&client), Verb::Revoke, fields).await.unwrap();
+        // Its last handshake began before it was paused.
+        tokio::time::sleep(Duration::from_millis(1550).saturating_sub(paused.elapsed())).await;
+        for n in 1..=4 {
+            scene.stack.signal(&format!("edge-e{n}"), Signal::SIGCONT).unwrap();
+        }
+        for mut stream in asked {
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer);
+            match answer.get(9..12) {
+                Some("503" | "401") => refused += 1,
+                Some(status) => panic!("trial {trial}: {status} after its lease, with the key revoked"),
+                None => unanswered += 1,
+            }
+        }
+    }
+    println!("{TRIALS} pauses of 4 edges: {refused} refused, {unanswered} unanswered, none accepted");
+    assert!(refused > TRIALS * WAITING * 4 * 9 / 10, "{unanswered} were not answered");
+    scene.stop().await;
 }
