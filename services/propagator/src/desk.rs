@@ -196,7 +196,7 @@ impl Desk {
         self.in_hand.contains_key(&seq) || self.waiting.values().any(|waiting| waiting.contains_key(&seq))
     }
 
-    /// What may be done now, with what is in hand at most [`IN_HAND_MAX`]. Each effect is given once, until
+    /// What may be done now, with what is in hand at most `IN_HAND_MAX`. Each effect is given once, until
     /// it is [`Desk::done`] or [`Desk::again`]. Costs what it gives, however much waits.
     pub fn step(&mut self, now: u64) -> Vec<Effect> {
         let mut effects: Vec<Effect> = std::mem::take(&mut self.withdrawals)
