@@ -57,8 +57,10 @@ pub fn event(
     payload: &[u8],
     signed: Option<&Signed>,
 ) -> Result<Read, Doubt> {
-    let skip = |reason: &dyn fmt::Display| Doubt::Skip(format!("{subject}: {reason}"));
-    let freeze = |error: &dyn fmt::Display| Doubt::Freeze(format!("{subject} cannot be understood: {error}"));
+    let skip = |reason: &dyn fmt::Display| Doubt::Skip(bounded(&format!("{subject}: {reason}")));
+    let freeze = |error: &dyn fmt::Display| {
+        Doubt::Freeze(bounded(&format!("{subject} cannot be understood: {error}")))
+    };
     let author = signers.author(signed, subject, payload).map_err(|reason| skip(&reason))?;
     let head = event::head(payload).map_err(|error| freeze(&error))?;
     let address = place(signers, &head, subject).map_err(|reason| skip(&reason))?;

@@ -6,6 +6,7 @@ mod answering;
 #[path = "../../../wire/tests/wire/anything.rs"]
 mod anything;
 mod belief;
+mod cost;
 mod damage;
 mod folding;
 mod keeping;

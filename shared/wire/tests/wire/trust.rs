@@ -179,6 +179,9 @@ fn a_reason_is_short_and_plain() {
         changed(&payload, |document| document["type"] = json!(format!("a\u{1b}[2J\n{}", "x".repeat(9000))));
     let reason = keys.judge(Service::Issuer, &subject, &odd).unwrap_err().to_string();
     assert!(reason.chars().count() <= 300 && !reason.contains(char::is_control), "{reason:?}");
+    let far = format!("kw.evt.acme.{}", "x".repeat(4000));
+    let reason = keys.judge(Service::Issuer, &far, &payload).unwrap_err().to_string();
+    assert!(reason.chars().count() <= 300, "{reason:?}");
     let signed = Signed { by: format!("U\n{}", "y".repeat(9000)), signature: String::new() };
     let reason = belief::event(&keys.signers(), &subject, &payload, Some(&signed)).unwrap_err().to_string();
     assert!(reason.chars().count() <= 300 && !reason.contains(char::is_control), "{reason:?}");
