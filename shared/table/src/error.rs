@@ -32,6 +32,12 @@ pub enum TableError {
         /// What is wrong with it.
         detail: String,
     },
+    /// A snapshot is not what was promised of it; nothing of it was taken over.
+    #[error("the snapshot cannot be used: {0}")]
+    Snapshot(String),
+    /// A snapshot cannot be read or written.
+    #[error("the snapshot: {0}")]
+    Io(#[from] std::io::Error),
     /// The database belongs to another program or a newer version.
     #[error(
         "{path} was written by schema {found}, this program knows {known}; set it aside, it is rebuilt from the log"
@@ -52,7 +58,10 @@ impl TableError {
     pub fn is_damage(&self) -> bool {
         match self {
             TableError::Damaged { .. } | TableError::Schema { .. } => true,
-            TableError::Gap { .. } | TableError::Diverged { .. } => false,
+            TableError::Gap { .. }
+            | TableError::Diverged { .. }
+            | TableError::Snapshot(_)
+            | TableError::Io(_) => false,
             TableError::Sqlite(error) if is_cut_off(error) => true,
             TableError::Sqlite(error) => !error.sqlite_error_code().is_some_and(is_of_the_machine),
         }

@@ -1,17 +1,16 @@
 //! Applies the log to SQLite: in order, without a gap, rows and position in one transaction.
 
 use crate::TableError;
+use crate::done;
 use crate::doubts::{self, Doubted};
 use crate::head;
 pub use crate::head::Head;
 use crate::replay::believe;
 use crate::schema;
 use crate::stored;
-use keywheel_domain::event::{CommandId, EventId, FactKind, RotationId};
-use keywheel_domain::state::Done;
-use keywheel_domain::{Address, Event, Kid, Recorded, State, Version, evolve};
+use keywheel_domain::event::CommandId;
+use keywheel_domain::{Address, Event, Recorded, State, evolve};
 use keywheel_wire::belief::Doubt;
-use keywheel_wire::body::type_word;
 use keywheel_wire::chain::payload_hash;
 use keywheel_wire::event::Read;
 use keywheel_wire::signature::Signed;
@@ -114,13 +113,45 @@ impl Fold {
             work.apply(message)?;
         }
         let (head, applied) = work.finish()?;
-        put_note(&transaction, head::HASH, &head.hash())?;
         for (name, value) in notes {
             put_note(&transaction, name, value)?;
         }
         transaction.commit()?;
         self.head = head;
         Ok(applied)
+    }
+
+    /// Fills an empty fold of a reader in one transaction with what `rows` puts, which must be what
+    /// `head` counts.
+    pub(crate) fn fill(
+        &mut self,
+        head: Head,
+        notes: &[(&str, Vec<u8>)],
+        rows: impl FnOnce(&mut dyn FnMut(&str, &Loaded) -> Result<(), TableError>) -> Result<(), TableError>,
+    ) -> Result<(), TableError> {
+        let refused = |detail: &str| Err(TableError::Snapshot(detail.to_owned()));
+        if self.options.commands || self.options.doubts {
+            return refused("who decides needs the whole log");
+        }
+        if self.head != Head::default() {
+            return refused("the fold is not empty");
+        }
+        let transaction = self.connection.transaction()?;
+        let mut digest = [0; 32];
+        rows(&mut |subject, loaded| {
+            combine(&mut digest, &put_row(&transaction, subject, loaded)?);
+            Ok(())
+        })?;
+        if digest != head.digest {
+            return refused("its rows are not those that its digest counts");
+        }
+        put_head(&transaction, head)?;
+        for (name, value) in notes {
+            put_note(&transaction, name, value)?;
+        }
+        transaction.commit()?;
+        self.head = head;
+        Ok(())
     }
 
     /// An address, with `command` in its `done` when that had an effect there.
@@ -130,7 +161,7 @@ impl Fold {
     pub fn load(&self, address: &Address, command: Option<CommandId>) -> Result<Loaded, TableError> {
         let subject = subject::event(address);
         let mut loaded = load_row(&self.connection, &subject)?;
-        let done = command.map(|id| load_done(&self.connection, &subject, id)).transpose()?.flatten();
+        let done = command.map(|id| done::load(&self.connection, &subject, id)).transpose()?.flatten();
         loaded.state.done = command.zip(done).into_iter().collect();
         Ok(loaded)
     }
@@ -246,15 +277,26 @@ fn each_row(
     counted: [u8; 32],
     take: &mut impl FnMut(Address, State),
 ) -> Result<(), TableError> {
-    let mut select = connection.prepare(SELECT_ROW)?;
+    each_loaded(connection, counted, &mut |subject, loaded| {
+        if let Ok(address) = subject::parse_event(&subject) {
+            take(address, loaded.state);
+        }
+    })
+}
+
+/// In the order of their subjects.
+pub(crate) fn each_loaded(
+    connection: &Connection,
+    counted: [u8; 32],
+    take: &mut impl FnMut(String, Loaded),
+) -> Result<(), TableError> {
+    let mut select = connection.prepare(&format!("{SELECT_ROW} ORDER BY subject"))?;
     let mut rows = select.query([])?;
     let mut digest = [0; 32];
     while let Some(row) = rows.next()? {
         let (subject, loaded, hash) = read_row(row)?;
         combine(&mut digest, &hash);
-        if let Ok(address) = subject::parse_event(&subject) {
-            take(address, loaded.state);
-        }
+        take(subject, loaded);
     }
     if digest == counted {
         return Ok(());
@@ -325,7 +367,7 @@ impl Work<'_> {
         loaded.prev = Some(payload_hash(&message.payload));
         if self.options.commands {
             for (command, done) in std::mem::take(&mut loaded.state.done) {
-                put_done(self.transaction, &message.subject, command, &done)?;
+                done::put(self.transaction, &message.subject, command, &done)?;
             }
         }
         loaded.state.done.clear();
@@ -350,10 +392,7 @@ impl Work<'_> {
                 *state = loaded.state;
             }
         }
-        let Head { watermark, chain, chain_before, digest } = self.head;
-        self.transaction
-            .prepare_cached("UPDATE head SET watermark = ?1, chain = ?2, chain_before = ?3, digest = ?4")?
-            .execute(params![watermark, chain.0, chain_before.0, digest])?;
+        put_head(self.transaction, self.head)?;
         Ok((self.head, self.applied))
     }
 }
@@ -442,45 +481,10 @@ fn put_note(transaction: &Transaction<'_>, name: &str, value: &[u8]) -> Result<(
     Ok(())
 }
 
-fn put_done(
-    transaction: &Transaction<'_>,
-    subject: &str,
-    command: CommandId,
-    done: &Done,
-) -> Result<(), TableError> {
+fn put_head(transaction: &Transaction<'_>, head: Head) -> Result<(), TableError> {
+    let Head { watermark, chain, chain_before, digest } = head;
     transaction
-        .prepare_cached("INSERT OR IGNORE INTO command VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
-        .execute(params![
-            subject,
-            command.0.to_be_bytes(),
-            done.event.0.to_be_bytes(),
-            type_word(done.kind),
-            done.seq,
-            done.version.map(|version| version.0),
-            done.kid.map(|kid| kid.to_string()),
-            done.rotation.map(|rotation| rotation.0.to_be_bytes()),
-        ])?;
-    Ok(())
-}
-
-fn load_done(connection: &Connection, subject: &str, id: CommandId) -> Result<Option<Done>, TableError> {
-    let read = |row: &Row<'_>| {
-        let kind: String = row.get(1)?;
-        let rotation: Option<[u8; 16]> = row.get(5)?;
-        Ok(Done {
-            event: EventId(u128::from_be_bytes(row.get(0)?)),
-            kind: FactKind::ALL
-                .into_iter()
-                .find(|known| type_word(*known) == kind)
-                .ok_or(rusqlite::Error::InvalidQuery)?,
-            seq: row.get(2)?,
-            version: row.get::<_, Option<u32>>(3)?.map(Version),
-            kid: row.get::<_, Option<String>>(4)?.and_then(|kid| Kid::parse(&kid).ok()),
-            rotation: rotation.map(|bytes| RotationId(u128::from_be_bytes(bytes))),
-        })
-    };
-    let mut select = connection.prepare_cached(
-        "SELECT event, kind, seq, version, kid, rotation FROM command WHERE subject = ?1 AND id = ?2",
-    )?;
-    Ok(select.query_row(params![subject, id.0.to_be_bytes()], read).optional()?)
+        .prepare_cached("UPDATE head SET watermark = ?1, chain = ?2, chain_before = ?3, digest = ?4")?
+        .execute(params![watermark, chain.0, chain_before.0, digest])?;
+    put_note(transaction, head::HASH, &head.hash())
 }

@@ -4,18 +4,22 @@
 //! - [`fold`]: applies messages of the log in order; rows, watermark and chain hash in one transaction
 //! - `head`: where it stands, guarded against flipped bits
 //! - [`replay`]: one address folded in memory; what is believed of a message
+//! - `done`: what each command did
 //! - [`doubts`]: messages that were not believed, until somebody has told of them
 //! - [`stored`]: how a state is kept in a row
+//! - [`snapshot`]: a fold as one stream of bytes, for a reader that begins with it
 //! - [`answers`]: the edge's table in memory, from which every verification is answered
 //! - [`TableError`]: what can go wrong
 
 pub mod answers;
+mod done;
 pub mod doubts;
 mod error;
 pub mod fold;
 mod head;
 pub mod replay;
 mod schema;
+pub mod snapshot;
 pub mod stored;
 
 pub use answers::Answers;

@@ -11,4 +11,5 @@ mod damage;
 mod folding;
 mod keeping;
 mod log;
+mod snapshots;
 mod storing;
