@@ -25,7 +25,7 @@ enum Command {
 const ID: &str = "0190a0c2-7b7e-7d3e-8f00-000000000001";
 
 /// Every line that people are shown or would type.
-const FINE: [&str; 41] = [
+const FINE: [&str; 44] = [
     "issue acme/app",
     "issue acme/app --scope a --scope b --cidr 10.0.0.0/8 --expires-in 90d --meta k=v --meta l=w",
     "issue acme/app --standing-recipient --output json --timeout 30s --actor alice",
@@ -33,6 +33,7 @@ const FINE: [&str; 41] = [
     "rotate acme/app --until retired --overlap-min 1h --quiet 10m --on-overlap-max retire",
     "rotate acme/app --until accepted --supersedes 1 --supersedes v2 --delivery-kept 2d",
     "rotate acme --all",
+    "rotate acme --all --scope a --older-than 90d --last-rotation-before 2026-01-31T12:00:00Z",
     "retire acme/app --version 1",
     "revoke acme/app --version 2 --reason leaked",
     "revoke acme/app --all --reason leaked",
@@ -40,6 +41,8 @@ const FINE: [&str; 41] = [
     "activate acme/app --version 2 --reason drill",
     "rollback acme/app",
     "rollback acme/app --to-seq 12 --yes",
+    "rollback acme/app --dry-run --output json",
+    "rollback acme --all --to-time 2026-01-31T12:00:00Z --scope a --older-than 1h --dry-run",
     "rollback acme/app --to-time 2026-01-31T12:00:00Z --revoke-new",
     "rollback acme/app --rotation 0190a0c2-7b7e-7d3e-8f00-000000000001 -y",
     "import acme/app --digest 2e51627a53aac4c0ebf52c6b11fe100c5081edb20dee1a928e4b854f694454be --label x",
@@ -69,7 +72,7 @@ const FINE: [&str; 41] = [
     "up --home x",
 ];
 
-const WRONG: [&str; 24] = [
+const WRONG: [&str; 27] = [
     "issue",
     "issue acme",
     "issue ACME/app",
@@ -85,6 +88,9 @@ const WRONG: [&str; 24] = [
     "revoke acme/app --key-stdin --reason leaked",
     "revoke --version 1 --reason leaked",
     "rollback acme/app --to-seq 1 --to-time 2026-01-31T12:00:00Z",
+    "rollback acme --all",
+    "rollback acme --all --to-seq 7",
+    "rotate acme/app --older-than 90d",
     "import acme/app --digest 00",
     "import acme/app",
     "import --digest-file digests.txt",

@@ -1,9 +1,16 @@
 //! A command's document: its id, who asks, and the fields that were given.
 
+use keywheel_domain::KeyringId;
 use keywheel_domain::event::CommandId;
+use keywheel_token::id;
 use keywheel_wire::text;
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+/// The id of one keyring's part in a command for many: the same for the same `batch`.
+pub(crate) fn derived_id(name: &str, batch: u128, keyring: &KeyringId) -> CommandId {
+    CommandId(id::derived(&[name, &text::id(batch), &keyring.to_string()]))
+}
 
 /// The JSON object that is published as a command.
 pub(crate) struct Document {

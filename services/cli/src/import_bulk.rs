@@ -1,30 +1,20 @@
-//! Adopting many keys: sent in batches, a few of them under way at a time so that others' commands do not wait
-//! behind all of it, each row until its outcome is known. Killed anywhere and started again it does nothing
-//! twice: a row's command id follows from what the row says.
+//! Adopting many keys: each row is a command whose id follows from what the row says, so that an import that was
+//! killed and is started again does nothing twice.
 
 use crate::await_activation::{Activation, activation, proof_words};
-use crate::deadline::Deadline;
-use crate::document::Document;
+use crate::bulk::{self, Asked, Settled};
 use crate::failure::Failure;
 use crate::import_rows::{Row, Sheet, Skipped};
-use crate::outage::Outage;
-use crate::screen::{Live, Mood, Shown};
-use crate::session::{PATIENCE, Session};
-use keywheel_bus::batch::BATCH_MAX;
-use keywheel_domain::event::CommandId;
-use keywheel_domain::{Address, KeyringId, Version};
+use crate::screen::{Mood, Shown};
+use crate::session::Session;
+use keywheel_domain::{KeyringId, Version};
 use keywheel_runtime::exit;
-use keywheel_wire::outcome::{Outcome, Word};
+use keywheel_wire::outcome::Word;
 use keywheel_wire::subject::Verb;
 use keywheel_wire::text;
 use serde_json::{Value, json};
-use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::time::Duration;
 
-/// How many batches are under way at once.
-const UNDER_WAY: usize = 4;
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How many skipped rows a person is shown; `--report` has all.
 const SHOWN: usize = 20;
 
@@ -44,12 +34,6 @@ struct Tally {
     skipped: Vec<Skipped>,
     /// The newest key of them all: when it is active, every edge knows the others too.
     last: Option<(u64, KeyringId, Version)>,
-}
-
-/// A row whose outcome is not known yet.
-struct Asked {
-    id: CommandId,
-    row: Row,
 }
 
 /// Imports a sheet and reports on it.
@@ -123,107 +107,24 @@ fn skipped_table(session: &Session<'_>, skipped: &[Skipped]) -> String {
 
 /// Sends every row whose outcome is not known, and waits for all. Says whether anything is new.
 async fn send_all(session: &Session<'_>, rows: Vec<Row>, tally: &mut Tally) -> Result<bool, Failure> {
-    let total = rows.len();
     let again = session.options.command_id.map(text::id).unwrap_or_default();
-    let mut sender =
-        Sender { session, live: session.screen.progress(total), outage: Outage::default(), before: 0 };
-    sender.before = sender.head().await?;
-    let mut rows =
-        rows.into_iter().map(|row| Asked { id: row.command_id(&again), row }).collect::<Vec<_>>().into_iter();
-    let (mut under_way, mut deadline) = (VecDeque::new(), session.deadline());
-    loop {
-        while under_way.len() < UNDER_WAY && rows.len() > 0 {
-            let batch = sender.settle(rows.by_ref().take(BATCH_MAX).collect(), tally).await?;
-            sender.send(&batch).await?;
-            under_way.push_back(batch);
-        }
-        let Some(oldest) = under_way.pop_front() else { break };
-        let before = oldest.len();
-        let left = sender.settle(oldest, tally).await?;
-        if left.len() < before {
-            deadline = session.deadline();
-        }
-        sender.live.at(total - rows.len() - under_way.iter().map(Vec::len).sum::<usize>() - left.len());
-        if !left.is_empty() {
-            under_way.push_front(left);
-            if deadline.has_passed() {
-                return Err(unfinished(tally, total));
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
+    let asked = |row: Row| Asked {
+        id: row.command_id(&again),
+        keyring: row.keyring,
+        fields: row.fields,
+        about: row.line,
+    };
+    let asked = rows.into_iter().map(asked).collect();
+    bulk::send_all(session, Verb::Import, asked, |asked, settled| tally.count(asked, &settled)).await?;
     Ok(tally.imported > 0)
 }
 
-fn unfinished(tally: &Tally, total: usize) -> Failure {
-    let known = tally.imported + tally.already;
-    Failure::unfinished(format!(
-        "nothing was decided for {PATIENCE}; {known} of {total} rows are imported. The rest is stored and goes on by \
-         itself; check that the issuer runs, and repeat the same command: no row has two effects"
-    ))
-}
-
-struct Sender<'a> {
-    session: &'a Session<'a>,
-    live: Live,
-    outage: Outage,
-    /// Where the log ended when this run began.
-    before: u64,
-}
-
-impl Sender<'_> {
-    async fn head(&mut self) -> Result<u64, Failure> {
-        loop {
-            let asked = self.session.bus.head().await.map_err(Failure::from);
-            let deadline = Deadline::within_or_never(None);
-            if let Some(head) = self.outage.bridge(asked, deadline, &self.live).await? {
-                return Ok(head.seq);
-            }
-        }
-    }
-
-    /// Counts those whose outcome is known, and gives the others back.
-    async fn settle(&mut self, asked: Vec<Asked>, tally: &mut Tally) -> Result<Vec<Asked>, Failure> {
-        let ids: Vec<CommandId> = asked.iter().map(|asked| asked.id).collect();
-        let outcomes = loop {
-            let found = self.session.bus.outcomes(&ids).await.map_err(Failure::from);
-            let deadline = Deadline::within_or_never(None);
-            if let Some(found) = self.outage.bridge(found, deadline, &self.live).await? {
-                break found;
-            }
-        };
-        let mut left = Vec::new();
-        for asked in asked {
-            match outcomes.get(&asked.id) {
-                Some(outcome) => tally.count(asked.row, outcome, self.before),
-                None => left.push(asked),
-            }
-        }
-        Ok(left)
-    }
-
-    async fn send(&mut self, batch: &[Asked]) -> Result<(), Failure> {
-        let actor = self.session.actor();
-        let command = |asked: &Asked| {
-            let document = Document::new(asked.id.0, &actor).with_all(asked.row.fields.clone());
-            (Address::Keyring(asked.row.keyring.clone()), Verb::Import, document.into_value())
-        };
-        let commands: Vec<_> = batch.iter().map(command).collect();
-        loop {
-            let sent = self.session.bus.send_commands(&commands).await.map_err(Failure::from);
-            let deadline = Deadline::within_or_never(None);
-            if self.outage.bridge(sent, deadline, &self.live).await?.is_some() {
-                return Ok(());
-            }
-        }
-    }
-}
-
 impl Tally {
-    fn count(&mut self, row: Row, outcome: &Outcome, before: u64) {
+    fn count(&mut self, row: Asked<u64>, settled: &Settled<'_>) {
+        let Settled { outcome, is_fresh } = settled;
         let rejection = outcome.rejection.as_ref();
         match (outcome.outcome, &outcome.event, rejection.map(|why| why.code.as_str())) {
-            (Word::Accepted, Some(event), _) if event.seq > before => {
+            (Word::Accepted, Some(event), _) if *is_fresh => {
                 self.imported += 1;
                 let last = outcome.version.map(|version| (event.seq, row.keyring, Version(version)));
                 self.last = last.max(self.last.take());
@@ -235,7 +136,7 @@ impl Tally {
                 let detail =
                     rejection.map_or_else(|| "no reason was given".to_owned(), |why| why.detail.clone());
                 self.skipped.push(Skipped {
-                    line: row.line,
+                    line: row.about,
                     tenant: row.keyring.tenant.as_str().to_owned(),
                     client: row.keyring.client.as_str().to_owned(),
                     code: rejection.map_or_else(|| "rejected".to_owned(), |why| why.code.clone()),

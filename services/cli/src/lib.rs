@@ -7,7 +7,9 @@
 //! - [`GlobalOptions`], [`Operator`], [`run()`]: what the one binary composes
 //! - `issue`, `rotate`, `import`, `activate`, `retire`, `revoke`, `rollback`, `policy`: one file per command
 //! - `status`, `edges`, `log`, `verify`, `fetch`, `recipient`: what reads and shows
-//! - `import_rows`, `import_bulk`: many keys at once, checked, then sent in batches
+//! - `import_rows`, `import_bulk`: many keys at once, checked, then adopted
+//! - `rotate_all`, `rollback_all`, `selection`: a tenant's keyrings at once; `rollback_plan`: what going back does
+//! - `bulk`: many commands sent in batches, each until its outcome is known
 //! - `await_activation`, `await_receipt`, `await_retirement`: waiting for a proof, and saying what it waits for
 //! - `session`, `context`, `document`, `outage`: from the context file to a command's outcome
 //! - `replay`, `fleet`: the log folded, the edges' pulses heard
@@ -19,6 +21,7 @@ mod arguments;
 mod await_activation;
 mod await_receipt;
 mod await_retirement;
+mod bulk;
 mod context;
 mod deadline;
 mod document;
@@ -27,6 +30,7 @@ mod edges;
 mod failure;
 mod fetch;
 mod fleet;
+mod fleet_words;
 mod handover;
 mod import;
 mod import_bulk;
@@ -45,12 +49,15 @@ mod replay;
 mod retire;
 mod revoke;
 mod rollback;
+mod rollback_all;
+mod rollback_plan;
 mod rotate;
 mod rotate_all;
 #[cfg(test)]
 mod scene;
 mod schedule_words;
 mod screen;
+mod selection;
 mod session;
 mod spec;
 mod status;

@@ -46,6 +46,11 @@ pub(crate) fn addressed(address: &Address) -> Value {
     })
 }
 
+/// The receipt for programs and, of what many had in common, in words.
+pub(crate) fn evidence(receipt: &Receipt, effect: &str) -> (Value, String) {
+    (json!(receipt), words(receipt, effect, now()))
+}
+
 /// The receipt itself: `effect` is what the edges that applied it do since.
 fn words(receipt: &Receipt, effect: &str, now: At) -> String {
     let applied = receipt.applied_on.len();

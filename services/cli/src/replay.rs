@@ -115,19 +115,31 @@ pub(crate) async fn each_message(
 pub(crate) struct World {
     signers: Arc<Signers>,
     told: BTreeMap<Address, Told>,
+    from: u64,
 }
 
 impl World {
     /// Of which nothing was read yet, by a reader that believes `signers`.
     pub fn new(signers: &Arc<Signers>) -> Self {
-        Self { signers: Arc::clone(signers), told: BTreeMap::new() }
+        Self { signers: Arc::clone(signers), told: BTreeMap::new(), from: 1 }
     }
 
     /// Replays the whole log.
     pub async fn read(bus: &Bus) -> Result<Self, Failure> {
         let mut world = World::new(bus.signers());
-        each_message(bus, None, 1, |message| drop(world.take(message))).await?;
+        world.advance(bus, |_| ()).await?;
         Ok(world)
+    }
+
+    /// Takes what is new, and shows each event.
+    pub async fn advance(&mut self, bus: &Bus, mut show: impl FnMut(&Recorded)) -> Result<(), Failure> {
+        self.from = each_message(bus, None, self.from, |message| {
+            if let Ok(recorded) = self.take(message) {
+                show(&recorded);
+            }
+        })
+        .await?;
+        Ok(())
     }
 
     /// Takes the log's next message; gives the event if it was believed, else why not.

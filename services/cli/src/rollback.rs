@@ -6,25 +6,44 @@ use crate::failure::Failure;
 use crate::log_words;
 use crate::receipt_words::{show, show_unchanged};
 use crate::replay::Followed;
+use crate::rollback_all;
+use crate::rollback_plan::{Planned, plan};
+use crate::selection::Selection;
 use crate::session::{Session, event_of};
 use clap::{ArgGroup, Args};
+use keywheel_domain::event::{CommandId, RotationId};
 use keywheel_domain::{Address, At, KeyringId, Recorded, State};
+use keywheel_runtime::{exit, plain};
+use keywheel_wire::command::RollbackTo;
 use keywheel_wire::subject::Verb;
 use keywheel_wire::text;
+use serde_json::{Map, Value, json};
 use std::io::{BufRead, Read as _, Write};
 
 /// The options of `rollback`.
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("where").args(["rotation", "to_seq", "to_time"]))]
 #[command(after_help = "Examples:
+  keywheel rollback acme/checkout --dry-run
   keywheel rollback acme/checkout
   keywheel rollback acme/checkout --to-time 2026-01-31T12:00:00Z --yes
+  keywheel rollback acme --all --to-time 2026-01-31T12:00:00Z --scope orders:read --dry-run
 
-A newer key that was handed out stays accepted for an overlap, unless --revoke-new is given. A revoked key never comes back.")]
+The plan says what comes back, what goes, and what cannot come back and why. A newer key that was handed out stays
+accepted for an overlap, unless --revoke-new is given. A revoked key never comes back. With --all what has not changed
+since is left out; killed or cut off, the same command with the --command-id that it printed goes on.")]
 pub struct Rollback {
-    /// Whose keys: tenant/client
-    #[arg(value_name = "T/C", value_parser = arguments::keyring)]
-    keyring: KeyringId,
+    /// Whose keys: tenant/client, or a tenant with --all
+    #[arg(value_name = "T/C", value_parser = arguments::tenant_or_keyring)]
+    address: Address,
+    /// Every keyring of the tenant
+    #[arg(long, requires = "to_time", conflicts_with_all = ["rotation", "to_seq"])]
+    all: bool,
+    /// With --all: only keyrings whose newest version carries this scope; may be given several times
+    #[arg(long = "scope", value_name = "S", requires = "all")]
+    pub(crate) scopes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
     /// Before this rotation [default: the newest one]
     #[arg(long, value_name = "ID", value_parser = arguments::uuid)]
     rotation: Option<u128>,
@@ -33,31 +52,47 @@ pub struct Rollback {
     to_seq: Option<u64>,
     /// What held at this time
     #[arg(long, value_name = "TS", value_parser = arguments::moment)]
-    to_time: Option<At>,
+    pub(crate) to_time: Option<At>,
     /// Revoke what is newer instead of letting it run out
     #[arg(long)]
-    revoke_new: bool,
+    pub(crate) revoke_new: bool,
+    /// Show the plan, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Do not ask
     #[arg(long, short)]
-    yes: bool,
+    pub(crate) yes: bool,
 }
 
 impl Rollback {
-    /// Asks, restores, and waits until every edge has applied it.
+    /// Shows the plan, asks, restores, and waits until every edge has applied it.
     pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
-        let address = Address::Keyring(self.keyring.clone());
+        match (&self.address, self.all) {
+            (Address::Keyring(keyring), false) => self.one(session, keyring).await,
+            (Address::Tenant(tenant), true) => rollback_all::roll_back(session, tenant, &self).await,
+            (Address::Tenant(_), false) => Err(Failure::usage("write TENANT/CLIENT, or pass --all")),
+            (Address::Keyring(_) | Address::Installation, _) => Err(Failure::usage("--all takes a tenant")),
+        }
+    }
+
+    async fn one(&self, session: &Session<'_>, keyring: &KeyringId) -> Result<u8, Failure> {
+        let address = Address::Keyring(keyring.clone());
         let mut log = Followed::read(&session.bus, address.clone()).await?;
-        let rotation = match (self.rotation, self.to_seq, self.to_time) {
-            (None, None, None) => Some(newest_rotation(log.state())?),
-            (rotation, _, _) => rotation,
-        };
-        self.confirm(session, rotation)?;
-        let document = session
-            .document()
-            .with("rotation_id", rotation.map(text::id))
-            .with("to_seq", self.to_seq)
-            .with("to_time", self.to_time.map(text::moment))
-            .with("revoke_new", self.revoke_new.then_some(true));
+        let to = self.mark(log.state())?;
+        let tenant = Followed::read(&session.bus, Address::Tenant(keyring.tenant.clone())).await?;
+        let again =
+            session.options.command_id.is_some_and(|id| log.state().done.contains_key(&CommandId(id)));
+        if !again {
+            let planned = plan(&session.bus, keyring, tenant.state(), to, self.revoke_new).await?;
+            if self.dry_run {
+                return show_plan(session, &planned);
+            }
+            if let Some(why) = planned.plan.refusal() {
+                return Err(Failure::refused(why.code(), planned.text()));
+            }
+            confirm(session, &planned.text(), self.yes)?;
+        }
+        let document = session.document().with_all(fields(to, self.revoke_new));
         let deadline = session.deadline();
         let watch = ReceiptWatch::listen(session).await?;
         let outcome = session.decide(&address, Verb::Rollback, document, deadline).await?;
@@ -71,49 +106,61 @@ impl Rollback {
         show(session, &address, &outcome, &receipt, &done, "in effect")
     }
 
-    fn confirm(&self, session: &Session<'_>, rotation: Option<u128>) -> Result<(), Failure> {
-        let plan = self.plan(rotation);
-        if self.yes {
-            session.screen.note(&plan);
-            return Ok(());
-        }
-        if !session.screen.can_ask() {
-            return Err(Failure::usage(format!("{plan} Pass --yes to do it: there is nobody to ask")));
-        }
-        if agrees(&plan) { Ok(()) } else { Err(Failure::refused("declined", "nothing was changed")) }
-    }
-
-    /// What is about to happen, in words.
-    fn plan(&self, rotation: Option<u128>) -> String {
-        let target = match (rotation, self.to_seq, self.to_time) {
-            (Some(rotation), _, _) => format!("before rotation {}", text::id(rotation)),
-            (None, Some(seq), _) => format!("at position {seq}"),
-            (None, None, Some(at)) => format!("at {}", text::moment(at)),
-            (None, None, None) => "before".to_owned(),
-        };
-        let newer = if self.revoke_new {
-            "what is newer is revoked at once"
-        } else {
-            "what is newer stays accepted for an overlap"
-        };
-        format!("{} goes back to what held {target}; {newer}.", self.keyring)
+    /// Where to, as it was said; else before the keyring's newest rotation.
+    fn mark(&self, state: &State) -> Result<RollbackTo, Failure> {
+        Ok(match (self.rotation, self.to_seq, self.to_time) {
+            (Some(rotation), _, _) => RollbackTo::Rotation(RotationId(rotation)),
+            (None, Some(seq), _) => RollbackTo::Seq(seq),
+            (None, None, Some(at)) => RollbackTo::Time(at),
+            (None, None, None) => RollbackTo::Rotation(newest_rotation(state)?),
+        })
     }
 }
 
+/// The fields of the command.
+pub(crate) fn fields(to: RollbackTo, revoke_new: bool) -> Map<String, Value> {
+    let (name, value) = match to {
+        RollbackTo::Rotation(rotation) => ("rotation_id", json!(text::id(rotation.0))),
+        RollbackTo::Seq(seq) => ("to_seq", json!(seq)),
+        RollbackTo::Time(at) => ("to_time", json!(text::moment(at))),
+    };
+    let revoke_new = revoke_new.then(|| ("revoke_new".to_owned(), json!(true)));
+    std::iter::once((name.to_owned(), value)).chain(revoke_new).collect()
+}
+
+fn show_plan(session: &Session<'_>, planned: &Planned) -> Result<u8, Failure> {
+    let mut document = planned.to_json();
+    document["dry_run"] = json!(true);
+    session.screen.show(&document, &format!("{}\nNothing was sent (--dry-run).", planned.text()))?;
+    Ok(if planned.plan.refusal().is_none() { exit::DONE } else { exit::REFUSED })
+}
+
+/// Shows what is about to happen and asks, unless the answer was given already.
+pub(crate) fn confirm(session: &Session<'_>, plan: &str, yes: bool) -> Result<(), Failure> {
+    if yes {
+        session.screen.note(plan);
+        return Ok(());
+    }
+    if !session.screen.can_ask() {
+        return Err(Failure::usage(format!("{plan} Pass --yes to do it: there is nobody to ask")));
+    }
+    if agrees(plan) { Ok(()) } else { Err(Failure::refused("declined", "nothing was changed")) }
+}
+
 /// The newest version that a rotation made: what most people mean by going back.
-fn newest_rotation(state: &State) -> Result<u128, Failure> {
+fn newest_rotation(state: &State) -> Result<RotationId, Failure> {
     let rotated = state.keys.values().rev().find(|key| key.replaces.is_some() && key.state.is_accepted());
     let none = || {
         let detail = "no rotation to go back from; name one with --rotation, --to-seq or --to-time";
         Failure::refused("nothing_to_restore", detail)
     };
-    rotated.map(|key| key.rotation.0).ok_or_else(none)
+    rotated.map(|key| key.rotation).ok_or_else(none)
 }
 
 fn agrees(plan: &str) -> bool {
     let mut answer = String::new();
     // Without an answer nothing is done.
-    let asked = write!(std::io::stderr(), "{} Do it? [y/N] ", keywheel_runtime::plain::line(plan));
+    let asked = write!(std::io::stderr(), "{}\nDo it? [y/N] ", plain::lines(plan));
     let read = std::io::stdin().lock().take(16).read_line(&mut answer);
     asked.is_ok() && read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
@@ -126,23 +173,8 @@ fn done_words(recorded: &Recorded) -> String {
 mod tests {
     use super::*;
     use crate::waiting_words::tests::retiring;
-    use expect_test::expect;
-    use keywheel_domain::event::RotationId;
     use keywheel_domain::key::Replaces;
     use keywheel_domain::{KeyState, Policy, Version};
-
-    fn asked(to_seq: Option<u64>, revoke_new: bool) -> Rollback {
-        let keyring = KeyringId::parse("acme/app").unwrap();
-        Rollback { keyring, rotation: None, to_seq, to_time: None, revoke_new, yes: false }
-    }
-
-    #[test]
-    fn the_plan_says_where_to_and_what_becomes_of_the_newer_key() {
-        expect!["acme/app goes back to what held before rotation 00000000-0000-0000-0000-000000000007; what is newer stays accepted for an overlap."]
-            .assert_eq(&asked(None, false).plan(Some(7)));
-        expect!["acme/app goes back to what held at position 12; what is newer is revoked at once."]
-            .assert_eq(&asked(Some(12), true).plan(None));
-    }
 
     #[test]
     fn the_newest_accepted_rotation_is_meant() {
@@ -154,6 +186,6 @@ mod tests {
         newer.rotation = RotationId(7);
         newer.replaces = Some(Replaces { only: Vec::new(), policy: Policy::default() });
         state.keys.insert(Version(2), newer);
-        assert_eq!(newest_rotation(&state), Ok(7));
+        assert_eq!(newest_rotation(&state), Ok(RotationId(7)));
     }
 }

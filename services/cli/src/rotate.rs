@@ -9,6 +9,7 @@ use crate::handover::{Owner, RecipientOptions};
 use crate::issue::Made;
 use crate::policy_fields::OverlapOptions;
 use crate::rotate_all;
+use crate::selection::Selection;
 use crate::session::Session;
 use crate::spec::SpecOptions;
 use clap::{Args, ValueEnum};
@@ -22,7 +23,11 @@ use serde_json::{Map, Value, json};
 #[command(after_help = "Examples:
   keywheel rotate acme/checkout
   keywheel rotate acme/checkout --until retired --overlap-min 1h --quiet 10m
-  keywheel rotate acme --all --standing-recipient")]
+  keywheel rotate acme --all --standing-recipient
+  keywheel rotate acme --all --standing-recipient --scope orders:read --older-than 90d
+
+With --all, --scope does not change what the keys permit: it says which keyrings are meant. Killed or cut off, the same
+command with the --command-id that it printed goes on.")]
 pub struct Rotate {
     /// Whose keys: tenant/client, or a tenant with --all
     #[arg(value_name = "T/C", value_parser = arguments::tenant_or_keyring)]
@@ -30,6 +35,8 @@ pub struct Rotate {
     /// Every keyring of the tenant, one command each; prints no keys
     #[arg(long, conflicts_with = "supersedes")]
     all: bool,
+    #[command(flatten)]
+    selection: Selection,
     /// How far to wait: decided, handed out, or all superseded versions retired
     #[arg(long, value_enum, default_value = "active")]
     until: Until,
@@ -52,6 +59,11 @@ pub struct RotationOptions {
 }
 
 impl RotationOptions {
+    /// The scopes that were named.
+    pub(crate) fn scopes(&self) -> &[String] {
+        self.spec.scopes()
+    }
+
     /// The fields of the command, but for whom it is about.
     pub(crate) fn fields(&self, owner: &Owner) -> Map<String, Value> {
         let mut fields = self.spec.fields();
@@ -78,7 +90,8 @@ impl Rotate {
         match (&self.address, self.all) {
             (Address::Keyring(keyring), false) => self.one(session, keyring).await,
             (Address::Tenant(tenant), true) if self.until != Until::Retired => {
-                rotate_all::rotate(session, tenant, &self.options, self.until == Until::Active).await
+                let until_active = self.until == Until::Active;
+                rotate_all::rotate(session, tenant, &self.options, &self.selection, until_active).await
             }
             (Address::Tenant(_), true) => Err(Failure::usage("--all waits until active at most")),
             (Address::Tenant(_), false) => Err(Failure::usage("write TENANT/CLIENT, or pass --all")),

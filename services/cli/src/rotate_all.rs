@@ -1,105 +1,138 @@
-//! `keywheel rotate T --all`: one command for each keyring of a tenant.
+//! `keywheel rotate T --all`: one command for each keyring of a tenant, sent in batches.
 
-use crate::await_activation::activation;
+use crate::bulk::{self, Asked};
+use crate::document::derived_id;
 use crate::failure::Failure;
+use crate::fleet_words::{Fleet, announce, tell};
 use crate::issue::Made;
+use crate::outage::Outage;
 use crate::replay::{Told, World};
 use crate::rotate::RotationOptions;
-use crate::screen::{Mood, Shown};
+use crate::selection::{LeftOut, Selection};
 use crate::session::{Session, now};
-use keywheel_domain::{Address, KeyringId, Tenant};
-use keywheel_runtime::exit;
-use keywheel_token::id;
+use keywheel_domain::{Address, KeyringId, State, Tenant, Version};
+use keywheel_wire::outcome::{Outcome, Word};
 use keywheel_wire::subject::Verb;
-use keywheel_wire::text;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// How it went for one keyring.
-struct Went {
-    keyring: KeyringId,
-    result: Result<Value, Failure>,
-}
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Rotates every keyring of the tenant that has a live key. One failure does not stop the others.
+/// Rotates every keyring of the tenant that is meant. One refusal does not stop the others.
 pub(crate) async fn rotate(
     session: &Session<'_>,
     tenant: &Tenant,
     options: &RotationOptions,
+    selection: &Selection,
     until_active: bool,
 ) -> Result<u8, Failure> {
-    let world = World::read(&session.bus).await?;
-    let keyrings = live_keyrings(&world, tenant);
-    if keyrings.is_empty() {
-        return Err(Failure::refused("no_key", format!("no keyring of {tenant} has a live key")));
-    }
-    // One id for all of it: repeated with --command-id, what was rotated is not rotated again.
-    let batch = text::id(session.options.command_id.unwrap_or_else(id::fresh));
-    let mut went = Vec::new();
-    let live = session.screen.live();
-    for (done, keyring) in keyrings.iter().enumerate() {
-        live.say(&format!("{done} of {} keyrings; rotating {keyring}", keyrings.len()));
-        let result = rotate_one(session, keyring, options, &batch, until_active).await;
-        went.push(Went { keyring: keyring.clone(), result });
-    }
-    drop(live);
-    tell(session, &batch, &went)
-}
-
-fn live_keyrings(world: &World, tenant: &Tenant) -> Vec<KeyringId> {
-    let live = |told: &Told| told.state().live(now()).next().is_some();
-    let of_tenant = |(address, told): (&Address, &Told)| {
-        address.keyring().filter(|id| id.tenant == *tenant && live(told)).cloned()
-    };
-    world.iter().filter_map(of_tenant).collect()
-}
-
-async fn rotate_one(
-    session: &Session<'_>,
-    keyring: &KeyringId,
-    options: &RotationOptions,
-    batch: &str,
-    until_active: bool,
-) -> Result<Value, Failure> {
-    let deadline = session.deadline();
     let owner = options.recipient.owner(session)?;
-    let id = id::derived(&["rotate-all", batch, &keyring.to_string()]);
-    let document = crate::document::Document::new(id, &session.actor()).with_all(options.fields(&owner));
-    let address = Address::Keyring(keyring.clone());
-    let outcome = session.decide(&address, Verb::Rotate, document, deadline).await?;
-    let made = Made::of(keyring, &outcome)?;
-    if !until_active {
-        return Ok(made.to_json("issued"));
-    }
-    activation(session, keyring, made.version, made.event.seq, deadline).await?;
-    Ok(made.to_json("active"))
-}
-
-fn tell(session: &Session<'_>, batch: &str, went: &[Went]) -> Result<u8, Failure> {
-    let rows = went.iter().map(|one| match &one.result {
-        Ok(made) => vec![
-            Shown::plain(&one.keyring),
-            Shown::plain(format!("v{}", made["version"])),
-            Shown::with(made["state"].as_str().unwrap_or_default(), Mood::Good),
-        ],
-        Err(failure) => {
-            vec![Shown::plain(&one.keyring), Shown::plain(""), Shown::with(failure.to_line(), Mood::Bad)]
+    let mut fields = options.fields(&owner);
+    fields.remove("scopes");
+    let batch = announce(session);
+    let world = World::read(&session.bus).await?;
+    let mut fleet = Fleet::new("rotate-all", "rotated", batch);
+    let mut asked = Vec::new();
+    for (keyring, told) in of_tenant(&world, tenant) {
+        let id = derived_id(fleet.name, batch, keyring);
+        // What this command has rotated already is young and may fit the selection no more.
+        let why = (!told.state().done.contains_key(&id))
+            .then(|| why_not(selection, options.scopes(), keyring, told.state()))
+            .flatten();
+        match why {
+            Some(why) => fleet.left_out.push(why),
+            None => asked.push(Asked { id, keyring: keyring.clone(), fields: fields.clone(), about: () }),
         }
-    });
-    let table = session.screen.table(&["keyring", "version", "state"], rows.collect());
-    let rotated: Vec<&Value> = went.iter().filter_map(|one| one.result.as_ref().ok()).collect();
-    let failed: Vec<Value> = went.iter().filter_map(failed_json).collect();
-    session.screen.show(&json!({ "command_id": batch, "rotated": rotated, "failed": failed }), &table)?;
-    let worst = went.iter().filter_map(|one| one.result.as_ref().err()).map(|failure| failure.exit).max();
-    if worst.is_some() {
-        session.screen.note(&format!("repeat what failed with --command-id {batch}"));
     }
-    Ok(worst.unwrap_or(exit::DONE))
+    if asked.is_empty() && fleet.left_out.is_empty() {
+        return Err(Failure::refused("no_key", format!("no keyring of {tenant} has a key")));
+    }
+    let mut made = BTreeMap::new();
+    bulk::send_all(session, Verb::Rotate, asked, |asked, settled| {
+        match issued(&asked.keyring, settled.outcome) {
+            Ok(one) => drop(made.insert(asked.keyring, one)),
+            Err(why) => fleet.refused.push(why),
+        }
+    })
+    .await?;
+    let waited = if until_active { await_active(session, world, &mut made).await } else { Ok(()) };
+    fleet.done = made.into_values().map(|one| one.document).collect();
+    tell(session, fleet, |done| {
+        let text = |name: &str| done[name].as_str().unwrap_or_default().to_owned();
+        (format!("v{}", done["version"]), text("state"))
+    })
+    .and_then(|code| waited.map(|()| code))
 }
 
-fn failed_json(one: &Went) -> Option<Value> {
-    let failure = one.result.as_ref().err()?;
-    let mut entry = failure.to_json();
-    entry["tenant"] = json!(one.keyring.tenant.as_str());
-    entry["client"] = json!(one.keyring.client.as_str());
-    Some(entry)
+/// The tenant's keyrings.
+pub(crate) fn of_tenant<'a>(
+    world: &'a World,
+    tenant: &'a Tenant,
+) -> impl Iterator<Item = (&'a KeyringId, &'a Told)> {
+    let mine = move |(address, told): (&'a Address, &'a Told)| {
+        Some((address.keyring().filter(|id| id.tenant == *tenant)?, told))
+    };
+    world.iter().filter_map(mine)
+}
+
+fn why_not(selection: &Selection, scopes: &[String], keyring: &KeyringId, state: &State) -> Option<LeftOut> {
+    if state.live(now()).next().is_none() {
+        return Some(LeftOut::new(keyring, "no_key", "it has no key that is accepted"));
+    }
+    selection.leaves_out(scopes, keyring, state, now())
+}
+
+/// A version that was issued, for programs.
+struct One {
+    document: Value,
+    version: Version,
+}
+
+fn issued(keyring: &KeyringId, outcome: &Outcome) -> Result<One, LeftOut> {
+    if outcome.outcome == Word::Rejected {
+        return Err(refused(keyring, outcome));
+    }
+    let made = Made::of(keyring, outcome)
+        .map_err(|failure| LeftOut::new(keyring, &failure.code, &failure.detail))?;
+    Ok(One { document: made.to_json("issued"), version: made.version })
+}
+
+/// What a rejected outcome says.
+pub(crate) fn refused(keyring: &KeyringId, outcome: &Outcome) -> LeftOut {
+    match &outcome.rejection {
+        Some(why) => LeftOut::new(keyring, &why.code, &why.detail),
+        None => LeftOut::new(keyring, "rejected", "no reason was given"),
+    }
+}
+
+/// Waits until each version is activated or has ended, and notes which.
+async fn await_active(
+    session: &Session<'_>,
+    mut world: World,
+    made: &mut BTreeMap<KeyringId, One>,
+) -> Result<(), Failure> {
+    let (live, mut outage) = (session.screen.progress(made.len()), Outage::default());
+    let deadline = session.deadline();
+    loop {
+        outage.bridge(world.advance(&session.bus, |_| ()).await, deadline, &live).await?;
+        let mut open = 0;
+        for (keyring, one) in made.iter_mut() {
+            let key =
+                world.state(&Address::Keyring(keyring.clone())).and_then(|it| it.keys.get(&one.version));
+            let state = key.map_or("issued", |key| key.state.word());
+            open += usize::from(state == "issued");
+            one.document["state"] = json!(state);
+        }
+        live.at(made.len() - open);
+        if open == 0 {
+            return Ok(());
+        }
+        if deadline.has_passed() {
+            let given = deadline.given();
+            let detail = format!("{open} are issued, but not active after {given}; that goes on by itself");
+            return Err(Failure::unfinished(detail));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }

@@ -28,6 +28,11 @@ fn entry(text: &str) -> Result<(String, String), String> {
 }
 
 impl SpecOptions {
+    /// The scopes that were given.
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
     /// The fields of the command: what was not given is left out.
     pub fn fields(&self) -> Map<String, Value> {
         let mut fields = Map::new();

@@ -147,8 +147,9 @@ impl Issuer {
         revoke_new: bool,
         policy: Policy,
     ) -> Result<Prepared, Refusal> {
-        let (to_seq, target) = target::find(self.gate.bus(), address, to).await?;
-        let act = Act::Rollback { to_seq, target: Box::new(target), revoke_new, policy };
+        let target = target::find(self.gate.bus(), address, to).await?;
+        let (to_seq, target) = (target.to_seq, Box::new(target.state));
+        let act = Act::Rollback { to_seq, target, revoke_new, policy };
         Ok(Prepared { act, sealed: None })
     }
 }

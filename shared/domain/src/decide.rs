@@ -9,7 +9,7 @@ use crate::key::{Cause, Key, KeySpec, KeyState, Origin, Version};
 use crate::name::Address;
 use crate::policy::{Policy, PolicyChange};
 use crate::rejection::Rejection;
-use crate::rollback::decide_rollback;
+use crate::rollback::Plan;
 use crate::schedule;
 use crate::state::State;
 use crate::time::At;
@@ -72,7 +72,7 @@ fn fact(state: &State, command: &Command) -> Decided {
         Act::Retire { version, why } => retire(state, at, *version, why),
         Act::Revoke { which, reason } => revoke(state, *which, reason),
         Act::Rollback { to_seq, target, revoke_new, policy } => {
-            decide_rollback(state, at, *to_seq, target, *revoke_new, policy)
+            Plan::of(state, at, *to_seq, target, *revoke_new, policy).decided()
         }
         Act::SetPolicy { change, beneath } => set_policy(state, change, beneath),
         Act::AddEdge { edge } => {

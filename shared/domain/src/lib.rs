@@ -13,6 +13,7 @@
 //! - [`event`]: what can have happened
 //! - [`state`]: what is true now, of a keyring, a tenant or the installation
 //! - [`decide()`], [`evolve()`], [`due`]: the machine
+//! - [`rollback`]: what going back does, and what it cannot do
 //! - [`schedule`]: when a keyring is rotated by itself, and what keeps it from that
 //! - [`rejection`]: why a command was refused
 //! - [`verdict`]: what an edge answers when it is shown a key
@@ -26,7 +27,7 @@ pub mod key;
 pub mod name;
 pub mod policy;
 pub mod rejection;
-mod rollback;
+pub mod rollback;
 pub mod schedule;
 pub mod state;
 pub mod time;

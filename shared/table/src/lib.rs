@@ -5,6 +5,7 @@
 //! - `head`: where it stands, guarded against flipped bits
 //! - [`replay`]: one address folded in memory; what is believed of a message
 //! - `done`: what each command did
+//! - [`target`]: the state that a rollback goes back to
 //! - [`doubts`]: messages that were not believed, until somebody has told of them
 //! - [`stored`]: how a state is kept in a row
 //! - [`snapshot`]: a fold as one stream of bytes, for a reader that begins with it
@@ -21,6 +22,7 @@ pub mod replay;
 mod schema;
 pub mod snapshot;
 pub mod stored;
+pub mod target;
 
 pub use answers::Answers;
 pub use doubts::Doubted;

@@ -47,12 +47,25 @@ impl Replay {
     /// # Errors
     /// Why it does not count.
     pub fn take(&mut self, message: &Message) -> Result<Recorded, Doubt> {
+        self.take_watching(message, |_, _| ())
+    }
+
+    /// As [`Replay::take`]; `watch` is shown the state as it was and the event before that is applied.
+    ///
+    /// # Errors
+    /// Why it does not count.
+    pub fn take_watching(
+        &mut self,
+        message: &Message,
+        watch: impl FnOnce(&State, &Recorded),
+    ) -> Result<Recorded, Doubt> {
         if let Some(reason) = &self.frozen {
             return Err(Doubt::Freeze(format!("{} is frozen: {reason}", message.subject)));
         }
         match believe(message, &self.signers, self.state.revision, self.prev) {
             Ok(read) => {
                 let recorded = Recorded { seq: message.seq, event: read.event };
+                watch(&self.state, &recorded);
                 self.state = evolve(std::mem::take(&mut self.state), &recorded);
                 self.prev = Some(payload_hash(&message.payload));
                 Ok(recorded)

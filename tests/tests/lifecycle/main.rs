@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod cut_off;
+mod fleets;
 mod forged;
 mod forger;
 mod importing;
@@ -17,3 +18,4 @@ mod scene;
 mod schedule;
 mod servers;
 mod tables;
+mod undoing;

@@ -3,7 +3,8 @@
 use crate::scene::acts::{activate, back_to, retire_due};
 use crate::scene::{Story, given, hour, rotation};
 use keywheel_domain::key::Cause;
-use keywheel_domain::{At, KeyState, next};
+use keywheel_domain::rollback::Plan;
+use keywheel_domain::{Act, At, KeyState, next};
 
 /// Positions of [`rotation`]: 3 is v1 in use alone, 4 is v2 pending, 5 is v2 active.
 const V1_ALONE: u64 = 3;
@@ -141,4 +142,38 @@ fn after_going_back_a_rotation_supersedes_the_predecessor_again() {
     let back = rotation().when_back_to(V1_ALONE).then("back: v1 active, v2 retiring");
     let story = back.rotated(3).when(activate(3)).then("activate v3 over v1");
     story.stands("v1 retiring, v2 retiring, v3 active");
+}
+
+/// What does not come back and why, in words; beside it what is decided has to be what was planned.
+fn lost(story: &Story, to: u64) -> String {
+    let act = back_to(story, to, false);
+    let Act::Rollback { to_seq, target, revoke_new, policy } = &act else { panic!("{act:?}") };
+    let plan = Plan::of(&story.state, story.now, *to_seq, target, *revoke_new, policy);
+    let words: Vec<_> = plan.lost.iter().map(|(version, why)| format!("{version} {}", why.code())).collect();
+    match plan.refusal() {
+        Some(why) => drop(story.clone().when(act).rejected(why.code())),
+        None => {
+            let after = story.clone().when(act).event();
+            assert_eq!((after.restored, after.withdrawn), (plan.restored, plan.withdrawn));
+        }
+    }
+    words.join(", ")
+}
+
+#[test]
+fn a_plan_names_what_does_not_come_back() {
+    assert_eq!(lost(&rotation(), V1_ALONE), "");
+    assert_eq!(lost(&rotation().revoked(1), V1_ALONE), "v1 revoked");
+    assert_eq!(lost(&rotation().ended(1, Cause::Expired), V1_ALONE), "v1 expired");
+    let expiring = given().expiring(hour(9)).handed_out(1).used(1).expiring(hour(99)).rotated(2);
+    assert_eq!(lost(&expiring.activated(2, &[1]).at(hour(9)), V1_ALONE), "v1 expired");
+    let unseen = given().handed_out(1).rotated(2).activated(2, &[1]).ended(1, Cause::Requested);
+    assert_eq!(lost(&unseen, 2), "v1 never_seen");
+    assert_eq!(
+        lost(&rotation().used(2).ended(1, Cause::Superseded).rotated(3), V2_ACTIVE),
+        "v1 was_retiring"
+    );
+    let cancelled = given().handed_out(1).rotated(2).ended(2, Cause::Cancelled).rotated(3);
+    assert_eq!(lost(&cancelled, 3), "v2 cancelled");
+    assert_eq!(lost(&rotation().used(2).ended(2, Cause::Requested), V2_PENDING), "v2 was_pending");
 }

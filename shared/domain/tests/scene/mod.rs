@@ -246,6 +246,14 @@ impl Outcome {
         self.story
     }
 
+    /// It rolled back, to this.
+    pub fn event(self) -> Restored {
+        match self.decided.unwrap().unwrap().fact {
+            Fact::RolledBack(restored) => restored,
+            fact => panic!("no rollback: {fact:?}"),
+        }
+    }
+
     pub fn words(&self) -> String {
         words::decided(&self.decided)
     }
