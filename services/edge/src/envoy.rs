@@ -159,10 +159,10 @@ fn to_remove(asked: &HeaderMap, set: &HeaderMap) -> Vec<String> {
 
 fn metadata(identity: &Identity) -> Struct {
     let text = |text: &str| Kind::StringValue(text.to_owned());
-    let scopes = identity.scopes.iter().map(|scope| value(text(scope))).collect();
+    let scopes = identity.scopes().map(|scope| value(text(scope))).collect();
     let fields = [
-        ("tenant", text(identity.keyring.tenant.as_str())),
-        ("client", text(identity.keyring.client.as_str())),
+        ("tenant", text(identity.tenant())),
+        ("client", text(identity.client())),
         ("kid", text(identity.kid.as_str())),
         ("version", Kind::NumberValue(f64::from(identity.version.0))),
         ("state", text(identity.state)),

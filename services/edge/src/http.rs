@@ -16,7 +16,7 @@ pub mod problem;
 pub mod standing;
 
 use crate::address::Peer;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::pulse::Origin;
 use crate::table::{Answered, Table};
 use crate::verify::Asked;
@@ -50,7 +50,7 @@ pub struct App {
 }
 
 /// What is asked about a text beside whether it is a key.
-pub(crate) struct Asks<'a> {
+pub struct Asks<'a> {
     /// Scopes that are required.
     pub scopes: &'a [&'a str],
     /// Where the request comes from, where that is known.
@@ -104,18 +104,26 @@ impl App {
     /// Answers for a text, and counts the answer.
     pub(crate) fn ask(&self, endpoint: &'static str, text: &[u8], asks: &Asks<'_>) -> Answered {
         let began = Instant::now();
-        let presented = keywheel_token::read(text, &self.brand);
-        let asked = Asked { presented, scopes: asks.scopes, from: asks.from };
-        let answered = self.table.verify(&asked, asks.is_probe);
+        let answered = self.check(text, asks);
         self.count(endpoint, &answered, began);
         answered
+    }
+
+    /// The same, counted as inside a service: what [`crate::Verifier::verify`] does.
+    pub fn ask_inside(&self, text: &[u8], asks: &Asks<'_>) -> Answered {
+        self.metrics.inside(|| self.check(text, asks))
+    }
+
+    fn check(&self, text: &[u8], asks: &Asks<'_>) -> Answered {
+        let presented = keywheel_token::read(text, &self.brand);
+        let asked = Asked { presented, scopes: asks.scopes, from: asks.from };
+        self.table.verify(&asked, asks.is_probe)
     }
 
     fn count(&self, endpoint: &'static str, answered: &Answered, began: Instant) {
         let (outcome, reason) = match &answered.outcome {
             Ok(_) => ("accepted", "ok"),
-            Err(refusal) if refusal.is_definite() => ("refused", refusal.code()),
-            Err(refusal) => ("unavailable", refusal.code()),
+            Err(refusal) => (metrics::outcome_of(*refusal), refusal.code()),
         };
         self.metrics.answered(endpoint, outcome, reason, began.elapsed());
     }

@@ -9,7 +9,8 @@
 //! - [`config`]: what it is told; [`place`]: where to listen
 //! - [`lease`]: how long it may count as fresh; [`note`]: what of that survives a restart
 //! - [`verify`]: the check itself; [`address`]: where a request comes from; [`tally`]: what was accepted
-//! - [`table`]: the one lock that the answers, the lease and the tally's closing stand under
+//! - [`table`]: the one lock that the answers, the lease and the tally's closing stand under; `stripes`:
+//!   what threads have each for themselves
 //! - [`storage`]: its database, opened or set aside; [`follow`]: from the log into the table;
 //!   [`scrub`]: whether both are what they were
 //! - [`pulse`], [`report`]: what it says of itself; [`upkeep`]: all that keeps a table
@@ -43,6 +44,7 @@ pub mod scrub;
 #[cfg(feature = "server")]
 pub mod serve;
 pub mod storage;
+mod stripes;
 pub mod table;
 pub mod tally;
 pub mod upkeep;

@@ -1,10 +1,11 @@
 //! What operators watch. No label carries a key or a client.
 
 use crate::storage;
-use crate::table::{Status, Table};
+use crate::stripes::Stripes;
+use crate::table::{Answered, Status, Table};
 use keywheel_bus::Bus;
 use keywheel_domain::Span;
-use keywheel_domain::verdict::Freshness;
+use keywheel_domain::verdict::{Freshness, Refusal};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,7 +16,10 @@ use prometheus_client::registry::Registry;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// The endpoint that a check inside a service is counted under.
+const INSIDE: &str = "library";
 
 type Seconds = Gauge<f64, AtomicU64>;
 
@@ -70,12 +74,25 @@ pub enum Sent {
 
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
+/// Of so many checks inside a service one is timed: reading clocks would take longer than the check.
+const TIMED_EVERY: u64 = 64;
+
+/// Checks inside a service, where counting must not cost more than the check: each thread counts for
+/// itself, and is added up when somebody looks.
+#[derive(Default)]
+struct Inside {
+    begun: AtomicU64,
+    accepted: AtomicU64,
+    refused: [AtomicU64; Refusal::ALL.len()],
+}
+
 /// The metrics of one process.
 pub struct Metrics {
     registry: Registry,
     /// The folder of the database and the connection, once there are.
     watched: OnceLock<(PathBuf, Bus)>,
     verdicts: Family<Verdict, Counter>,
+    inside: Stripes<Inside>,
     durations: Durations<Endpoint>,
     requests: Durations<Route>,
     alarms: Family<Kind, Counter>,
@@ -104,6 +121,7 @@ impl Metrics {
             registry: Registry::with_prefix("keywheel_edge"),
             watched: OnceLock::new(),
             verdicts: Family::default(),
+            inside: Stripes::default(),
             durations: Family::new_with_constructor(buckets),
             requests: Family::new_with_constructor(buckets),
             alarms: Family::default(),
@@ -145,7 +163,12 @@ impl Metrics {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program", build);
         registry.register("verdicts", "Answers, by endpoint and reason", self.verdicts.clone());
-        registry.register("check_duration_seconds", "From a key to its verdict", self.durations.clone());
+        let durations = self.durations.clone();
+        registry.register(
+            "check_duration_seconds",
+            "From a key to its verdict; in a library of one in 64",
+            durations,
+        );
         let requests = self.requests.clone();
         registry.register("http_request_duration_seconds", "From a request's head to its answer", requests);
         registry.register("alarms", "What somebody should look at", self.alarms.clone());
@@ -179,7 +202,43 @@ impl Metrics {
         took: Duration,
     ) {
         self.verdicts.get_or_create(&Verdict { endpoint, outcome, reason }).inc();
+        self.timed(endpoint, took);
+    }
+
+    fn timed(&self, endpoint: &'static str, took: Duration) {
         self.durations.get_or_create(&Endpoint { endpoint }).observe(took.as_secs_f64());
+    }
+
+    /// Runs a check inside a service, and counts what it says.
+    pub(crate) fn inside(&self, check: impl FnOnce() -> Answered) -> Answered {
+        let own = self.inside.own();
+        let began = (own.begun.fetch_add(1, Ordering::Relaxed) % TIMED_EVERY == 0).then(Instant::now);
+        let answered = check();
+        let counter = match &answered.outcome {
+            Ok(_) => &own.accepted,
+            Err(refusal) => &own.refused[*refusal as usize],
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(began) = began {
+            self.timed(INSIDE, began.elapsed());
+        }
+        answered
+    }
+
+    /// What threads have counted for themselves since somebody looked.
+    fn gather(&self) {
+        let add = |outcome, reason, counter: &AtomicU64| {
+            let count = counter.swap(0, Ordering::Relaxed);
+            if count > 0 {
+                self.verdicts.get_or_create(&Verdict { endpoint: INSIDE, outcome, reason }).inc_by(count);
+            }
+        };
+        for thread in self.inside.all() {
+            add("accepted", "ok", &thread.accepted);
+            for (refusal, counter) in Refusal::ALL.iter().zip(&thread.refused) {
+                add(outcome_of(*refusal), refusal.code(), counter);
+            }
+        }
     }
 
     /// Counts a request over HTTP. `route` is one of few words, never a path.
@@ -211,6 +270,7 @@ impl Metrics {
     /// All of it as text, with the table's state now.
     pub fn text(&self, table: &Table) -> String {
         self.observe(&table.status());
+        self.gather();
         let mut text = String::new();
         text::encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text
@@ -236,6 +296,11 @@ impl Metrics {
             self.connections.inner().store(bus.connections(), Ordering::Relaxed);
         }
     }
+}
+
+/// The word for a refusal's kind.
+pub(crate) fn outcome_of(refusal: Refusal) -> &'static str {
+    if refusal.is_definite() { "refused" } else { "unavailable" }
 }
 
 fn buckets() -> Histogram {

@@ -125,9 +125,8 @@ impl Scene {
     }
 
     /// A key's row.
-    pub fn row(&self, name: &str) -> &Row {
-        let Address::Keyring(id) = address(name) else { unreachable!() };
-        self.answers.by_kid(self.answers.kids(&id)[0]).unwrap()
+    pub fn row(&self, name: &str) -> Row<'_> {
+        self.answers.by_kid(self.states[&address(name)].keys[&Version(1)].kid).unwrap()
     }
 }
 

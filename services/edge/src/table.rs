@@ -1,10 +1,25 @@
 //! What answers: the table in memory with its lease, under one lock, so that a verification sees both
 //! at one moment, and nothing is answered or counted once it is closed.
+//!
+//! The lock is sharded: whoever reads takes a shard of its own thread's, whoever writes takes all. So a
+//! verification still excludes every change, and two of them do not wait for each other's cache line.
+//!
+//! A batch of the log is applied in short steps, one address each, because whoever verifies waits for a
+//! step. Between two steps some rows are newer than the watermark, the lease and the roster, which follow
+//! in the last step, together. That is as safe as one step would be:
+//! - every row that answers is committed already, and a keyring's versions change in one step;
+//! - what a pulse says (the watermark), and what the lease rests on, is never ahead of any row: a receipt
+//!   or a barrier that counts this edge finds all rows up to there answering;
+//! - the roster comes last, so an edge that a batch adds does not serve before that batch's revocations
+//!   answer; one that a batch removes serves for microseconds more, where the rules grant it a lease;
+//! - policies matter to a stale table alone, and its bound is reckoned from the longest since the
+//!   watermark that it last acknowledged (SAFETY 8), so either of two neighbours is within it.
 
 use crate::lease::{Instant, Lease};
 use crate::note::{self, FreshnessNote};
 use crate::tally::{Taken, Tally};
 use crate::verify::{Asked, Identity, check};
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 use keywheel_bus::log::LogHead;
 use keywheel_domain::verdict::{Freshness, Refusal, Verdict};
 use keywheel_domain::{Address, At, EdgeId, Span, State};
@@ -12,7 +27,7 @@ use keywheel_table::Answers;
 use keywheel_table::fold::Head;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// How far the wall clock runs ahead of what is noted of it, when nothing else is to be noted.
@@ -78,6 +93,9 @@ struct Inner {
     answers: Answers,
     lease: Lease,
     head: Head,
+    /// Whether the answers are ahead of `head` by part of a batch.
+    is_between: bool,
+    is_on_roster: bool,
     /// When the log that is followed was created; nothing until the follower has confirmed it.
     log_created: Option<At>,
     log_head: u64,
@@ -90,7 +108,7 @@ struct Inner {
 pub struct Table {
     edge: EdgeId,
     clocks: Clocks,
-    inner: RwLock<Inner>,
+    inner: ShardedLock<Inner>,
     tally: Tally,
     wall_high: AtomicU64,
     noted: Mutex<Option<FreshnessNote>>,
@@ -104,6 +122,8 @@ impl Table {
             answers: Answers::default(),
             lease: Lease::new(lease),
             head: Head::default(),
+            is_between: false,
+            is_on_roster: false,
             log_created: None,
             log_head: 0,
             is_closed: false,
@@ -113,7 +133,7 @@ impl Table {
         Self {
             edge,
             clocks,
-            inner: RwLock::new(inner),
+            inner: ShardedLock::new(inner),
             tally: Tally::default(),
             wall_high: AtomicU64::new(0),
             noted: Mutex::new(None),
@@ -129,6 +149,7 @@ impl Table {
         let length = inner.lease.length();
         inner.lease = Lease::restored(length, head.watermark, noted.as_ref(), machine, now);
         inner.answers = answers;
+        inner.is_on_roster = inner.answers.is_on_roster(&self.edge);
         inner.head = head;
         drop(inner);
         *self.noted.lock().unwrap_or_else(PoisonError::into_inner) = noted;
@@ -151,11 +172,12 @@ impl Table {
     }
 
     /// Answers. An accepted key counts as used unless this is a probe. Clocks, lease and rows are read
-    /// under one lock, each time anew (SAFETY 10).
+    /// under one lock, each time anew (SAFETY 10); a use is counted under it too, so that
+    /// [`Table::close`] comes before all of it or after.
     pub fn verify(&self, asked: &Asked<'_>, is_probe: bool) -> Answered {
         let inner = self.read();
         let now = self.now();
-        let freshness = inner.freshness(&self.edge, (self.clocks.boot_ms)());
+        let freshness = inner.freshness((self.clocks.boot_ms)());
         let (verdict, row) = check(&inner.answers, asked, freshness, now);
         let outcome = match (verdict, row) {
             (Verdict::Valid, Some(row)) => {
@@ -174,12 +196,22 @@ impl Table {
         Answered { outcome, stale_for }
     }
 
-    /// Makes what was committed answer. Only then the watermark that pulses carry moves on.
+    /// Makes what was committed answer, address by address. Only then the watermark that pulses carry
+    /// moves on.
     pub fn apply(&self, changed: &BTreeMap<Address, State>, head: Head, log_created: Option<At>) {
-        let mut inner = self.write();
         for (address, state) in changed {
-            inner.answers.update(address, state);
+            if *address != Address::Installation {
+                let mut inner = self.write();
+                inner.is_between = true;
+                inner.answers.update(address, state);
+            }
         }
+        let mut inner = self.write();
+        if let Some(state) = changed.get(&Address::Installation) {
+            inner.answers.update(&Address::Installation, state);
+            inner.is_on_roster = inner.answers.is_on_roster(&self.edge);
+        }
+        inner.is_between = false;
         inner.head = head;
         inner.log_created = log_created.or(inner.log_created);
         inner.lease.advanced(head.watermark);
@@ -223,9 +255,11 @@ impl Table {
     /// Lets another table answer, which was read whole from what is committed up to `head`. Uses that
     /// are not reported yet stay counted.
     pub fn replace(&self, mut answers: Answers, head: Head, log_created: Option<At>) {
-        answers.keep_uses(&self.read().answers);
         let mut inner = self.write();
+        self.tally.keep(&inner.answers, &mut answers);
         let old = std::mem::replace(&mut inner.answers, answers);
+        inner.is_on_roster = inner.answers.is_on_roster(&self.edge);
+        inner.is_between = false;
         inner.rebuilt = None;
         inner.head = head;
         inner.log_created = log_created.or(inner.log_created);
@@ -240,7 +274,7 @@ impl Table {
     /// at `head` by now, where nothing can be said.
     pub fn agrees(&self, head: Head, address: &Address, state: &State) -> bool {
         let inner = self.read();
-        inner.head != head || inner.answers.agrees(address, state)
+        inner.is_between || inner.head != head || inner.answers.agrees(address, state)
     }
 
     /// A handshake that began at `began`, when `visible` answered, has read this head of the log.
@@ -282,13 +316,13 @@ impl Table {
             head: inner.head,
             kept: inner.rebuilt.unwrap_or(inner.head),
             log_head: inner.log_head,
-            freshness: inner.freshness(&self.edge, now),
+            freshness: inner.freshness(now),
             age: inner.lease.age(now),
             length: inner.lease.length(),
             keys: inner.answers.keys(),
             keyrings: inner.answers.keyrings(),
             waiting: self.tally.waiting(),
-            is_on_roster: inner.answers.is_on_roster(&self.edge),
+            is_on_roster: inner.is_on_roster,
             is_closed: inner.is_closed,
         }
     }
@@ -342,19 +376,19 @@ impl Table {
         proved.or_else(|| noted.map(|noted| FreshnessNote { wall_high_ms, ..noted.clone() }))
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+    fn read(&self) -> ShardedLockReadGuard<'_, Inner> {
         self.inner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+    fn write(&self) -> ShardedLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
     /// SAFETY 2: an edge serves nobody before its own `EdgeAdded` is applied, nor once it is removed.
-    fn freshness(&self, edge: &EdgeId, now: u64) -> Freshness {
-        if self.is_closed || !self.answers.is_on_roster(edge) {
+    fn freshness(&self, now: u64) -> Freshness {
+        if self.is_closed || !self.is_on_roster {
             return Freshness::NotServing;
         }
         self.lease.freshness(now)

@@ -1,17 +1,17 @@
 //! Accepted uses until a report carries them. A count is made before its answer is sent, so that no
 //! report can be cut that covers the answer and misses the use.
 
+use crate::stripes::Stripes;
 use keywheel_domain::Kid;
 use keywheel_table::Answers;
 use keywheel_table::answers::Row;
 use keywheel_wire::usage::VersionUse;
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The keys with uses that no report has carried yet; the counts themselves lie in the rows.
 #[derive(Debug, Default)]
 pub struct Tally {
-    used: Mutex<Vec<Kid>>,
+    used: Stripes<Mutex<Vec<Kid>>>,
 }
 
 /// What a report may carry.
@@ -25,38 +25,49 @@ pub struct Taken {
 
 impl Tally {
     /// Counts a use.
-    pub fn count(&self, row: &Row) {
-        if row.uses.fetch_add(1, Ordering::AcqRel) == 0 {
-            self.lock().push(row.kid);
+    pub fn count(&self, row: Row<'_>) {
+        if row.count_use() {
+            lock(self.used.own()).push(row.kid());
         }
     }
 
     /// Takes the counts of at most `most` versions; the rest stays counted.
     pub fn take(&self, answers: &Answers, most: usize) -> Taken {
-        let mut used = std::mem::take(&mut *self.lock());
-        let left = used.split_off(most.min(used.len()));
-        let is_all = left.is_empty();
-        self.lock().extend(left);
-        let uses = used.into_iter().filter_map(|kid| answers.by_kid(kid)).filter_map(taken).collect();
-        Taken { uses, is_all }
+        let mut used: Vec<Kid> = Vec::new();
+        let mut is_all = true;
+        for stripe in self.used.all() {
+            let mut stripe = lock(stripe);
+            let taken = stripe.len().min(most - used.len());
+            used.extend(stripe.drain(..taken));
+            is_all &= stripe.is_empty();
+        }
+        let rows = used.into_iter().filter_map(|kid| answers.by_kid(kid));
+        Taken { uses: rows.filter_map(taken).collect(), is_all }
+    }
+
+    /// Goes on with the counts of `old` in `new`, whose place it takes. Nobody may count meanwhile.
+    pub fn keep(&self, old: &Answers, new: &mut Answers) {
+        for stripe in self.used.all() {
+            new.keep_uses(old, lock(stripe).iter().copied());
+        }
     }
 
     /// How many versions wait for a report.
     pub fn waiting(&self) -> usize {
-        self.lock().len()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Kid>> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+        self.used.all().map(|stripe| lock(stripe).len()).sum()
     }
 }
 
-fn taken(row: &Row) -> Option<VersionUse> {
-    let uses = row.uses.swap(0, Ordering::AcqRel);
+fn lock(used: &Mutex<Vec<Kid>>) -> MutexGuard<'_, Vec<Kid>> {
+    used.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn taken(row: Row<'_>) -> Option<VersionUse> {
+    let uses = row.take_uses();
     (uses > 0).then(|| VersionUse {
-        tenant: row.keyring.tenant.to_string(),
-        client: row.keyring.client.to_string(),
-        version: row.version.0,
+        tenant: row.tenant().to_owned(),
+        client: row.client().to_owned(),
+        version: row.version().0,
         uses,
     })
 }
@@ -81,6 +92,24 @@ mod tests {
         assert_eq!(second.uses.iter().map(|each| each.uses).sum::<u64>(), 3);
         assert!(second.is_all);
         assert_eq!(tally.take(&scene.answers, 2), Taken { uses: vec![], is_all: true });
+    }
+
+    #[test]
+    fn what_other_threads_counted_is_taken_too() {
+        let scene = Scene::new();
+        let tally = Tally::default();
+        std::thread::scope(|threads| {
+            for name in ["active", "retiring", "strict"] {
+                let (scene, tally) = (&scene, &tally);
+                threads.spawn(move || (0..50).for_each(|_| tally.count(scene.row(name))));
+            }
+        });
+        assert_eq!(tally.waiting(), 3);
+        let first = tally.take(&scene.answers, 2);
+        assert_eq!((first.uses.len(), first.is_all), (2, false));
+        let second = tally.take(&scene.answers, 2);
+        let uses = first.uses.iter().chain(&second.uses).map(|each| each.uses);
+        assert_eq!((uses.collect::<Vec<_>>(), second.is_all), (vec![50; 3], true));
     }
 
     #[test]

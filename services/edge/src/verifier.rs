@@ -15,7 +15,6 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-const ENDPOINT: &str = "library";
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Verifies keys inside a service, as an edge of its own: it stands on the roster (`keywheel edge add`), follows the
@@ -89,7 +88,7 @@ impl Verifier {
     }
 
     fn ask(&self, key: &str, scopes: &[&str], from: Option<IpAddr>, is_probe: bool) -> Answered {
-        self.0.app.ask(ENDPOINT, key.as_bytes(), &Asks { scopes, from, is_probe })
+        self.0.app.ask_inside(key.as_bytes(), &Asks { scopes, from, is_probe })
     }
 
     /// Why keys should not be shown to it now: `not_synced`, `not_on_roster`, `stale` or `stopping`. `None` while it

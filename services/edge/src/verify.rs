@@ -3,12 +3,12 @@
 use crate::address;
 use keywheel_domain::key::Overlap;
 use keywheel_domain::verdict::{Found, Freshness, Needs, Verdict, judge};
-use keywheel_domain::{At, KeySpec, KeyState, KeyringId, Kid, Version};
+use compact_str::CompactString;
+use keywheel_domain::{At, KeyState, Kid, Version};
 use keywheel_table::Answers;
 use keywheel_table::answers::Row;
 use keywheel_token::{Malformed, Presented};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -21,19 +21,19 @@ pub struct Asked<'a> {
     pub from: Option<IpAddr>,
 }
 
-/// Whose key it is: what a gateway is told of an accepted one.
+/// Whose key it is: what a gateway is told of an accepted one. Its own copy of short texts: what several
+/// threads shared would cost them more than copying it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Tenant and client.
-    pub keyring: Arc<KeyringId>,
+    tenant: CompactString,
+    client: CompactString,
+    scopes: CompactString,
     /// The public id.
     pub kid: Kid,
     /// The version.
     pub version: Version,
     /// The word for its state.
     pub state: &'static str,
-    /// Its scopes.
-    pub scopes: Vec<String>,
     /// Its own end.
     pub expires_at: Option<At>,
     /// The known end of a retiring key.
@@ -46,9 +46,9 @@ pub fn check<'a>(
     asked: &Asked<'_>,
     freshness: Freshness,
     now: At,
-) -> (Verdict, Option<&'a Row>) {
+) -> (Verdict, Option<Row<'a>>) {
     let (found, row) = find(answers, asked.presented, freshness);
-    let cidrs = row.map_or(&[][..], |row| &row.spec.cidrs);
+    let cidrs = row.map_or(&[][..], |row| row.cidrs());
     let address_allowed = address::is_allowed(cidrs, asked.from);
     let needs = Needs { scopes: asked.scopes, address_allowed };
     (judge(&found, &needs, freshness, now), row)
@@ -58,7 +58,7 @@ fn find(
     answers: &Answers,
     presented: Result<Presented, Malformed>,
     freshness: Freshness,
-) -> (Found<'_>, Option<&Row>) {
+) -> (Found<'_>, Option<Row<'_>>) {
     let row = match presented {
         Err(_) => return (Found::Malformed, None),
         Ok(Presented::Ours { kid, digest }) => answers.by_kid(kid).map(|row| (row, digest)),
@@ -70,7 +70,7 @@ fn find(
     };
     match row {
         None => (Found::Nothing, None),
-        Some((row, digest)) if keywheel_token::same(&row.digest, &digest) => (answers.found(row), Some(row)),
+        Some((row, digest)) if keywheel_token::same(row.digest(), &digest) => (row.found(), Some(row)),
         Some(_) => (Found::WrongSecret, None),
     }
 }
@@ -78,38 +78,50 @@ fn find(
 impl Identity {
     /// The tenant's name.
     pub fn tenant(&self) -> &str {
-        self.keyring.tenant.as_str()
+        &self.tenant
     }
 
     /// The client's name, within its tenant.
     pub fn client(&self) -> &str {
-        self.keyring.client.as_str()
+        &self.client
     }
 
     /// Whether the key has this scope.
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.scopes.iter().any(|own| own == scope)
+        self.scopes().any(|own| own == scope)
+    }
+
+    /// Its scopes.
+    pub fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.scopes.split(' ').filter(|scope| !scope.is_empty())
+    }
+
+    /// Its scopes as one text, with a space between each two.
+    pub fn joined_scopes(&self) -> &str {
+        &self.scopes
     }
 
     /// Of a row.
-    pub fn of(row: &Row) -> Self {
+    pub fn of(row: Row<'_>) -> Self {
+        let (state, expires_at) = (row.state(), row.expires_at());
         Self {
-            keyring: Arc::clone(&row.keyring),
-            kid: row.kid,
-            version: row.version,
-            state: row.state.word(),
-            scopes: row.spec.scopes.clone(),
-            expires_at: row.spec.expires_at,
-            retires_at: known_end(&row.state, &row.spec),
+            tenant: row.tenant().into(),
+            client: row.client().into(),
+            scopes: row.joined_scopes().into(),
+            kid: row.kid(),
+            version: row.version(),
+            state: state.word(),
+            expires_at,
+            retires_at: known_end(state, expires_at),
         }
     }
 }
 
 /// A retiring key's end, where it is certain to come: its deadline, if it retires there whatever
 /// happens, or its own end, if that comes first.
-fn known_end(state: &KeyState, spec: &KeySpec) -> Option<At> {
+fn known_end(state: &KeyState, expires_at: Option<At>) -> Option<At> {
     match state {
-        KeyState::Retiring(overlap) => hard_deadline(overlap).into_iter().chain(spec.expires_at).min(),
+        KeyState::Retiring(overlap) => hard_deadline(overlap).into_iter().chain(expires_at).min(),
         KeyState::Issued | KeyState::Active | KeyState::Retired { .. } | KeyState::Revoked { .. } => None,
     }
 }
@@ -217,7 +229,6 @@ mod tests {
                 quiet: Span(0),
             })
         };
-        let spec = |expires_at: Option<u64>| KeySpec { expires_at: expires_at.map(At), ..KeySpec::default() };
         for (state, expires_at, end) in [
             (overlap(50, true), None, Some(50)),
             (overlap(50, false), None, None),
@@ -226,7 +237,7 @@ mod tests {
             (overlap(50, false), Some(70), Some(70)),
             (KeyState::Active, Some(70), None),
         ] {
-            assert_eq!(known_end(&state, &spec(expires_at)), end.map(At), "{state:?} {expires_at:?}");
+            assert_eq!(known_end(&state, expires_at.map(At)), end.map(At), "{state:?} {expires_at:?}");
         }
     }
 }

@@ -9,6 +9,18 @@ use std::fmt;
 /// Most scopes, address ranges or metadata entries that one key may carry.
 pub const SPEC_ENTRIES_MAX: usize = 64;
 
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+/// What each place of a kid is worth: 62^9 down to 1.
+const WEIGHTS: [u64; 10] = {
+    let mut weights = [1; 10];
+    let mut place = 9;
+    while place > 0 {
+        weights[place - 1] = weights[place] * 62;
+        place -= 1;
+    }
+    weights
+};
+
 /// A key's public lookup id: 10 base62 characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kid([u8; 10]);
@@ -19,16 +31,39 @@ impl Kid {
     /// # Errors
     /// When it is not exactly 10 of `0-9A-Za-z`.
     pub fn parse(text: &str) -> Result<Self, InvalidText> {
-        match <[u8; 10]>::try_from(text.as_bytes()) {
-            Ok(bytes) if bytes.iter().all(u8::is_ascii_alphanumeric) => Ok(Self(bytes)),
-            Ok(_) | Err(_) => Err(InvalidText::new("kid", text, "use exactly 10 of 0-9, A-Z, a-z")),
-        }
+        let read = <[u8; 10]>::try_from(text.as_bytes()).ok().and_then(Self::of);
+        read.ok_or_else(|| InvalidText::new("kid", text, "use exactly 10 of 0-9, A-Z, a-z"))
+    }
+
+    /// The kid of these characters; nothing when one of them is none of `0-9A-Za-z`.
+    pub fn of(characters: [u8; 10]) -> Option<Self> {
+        let is_plain = characters.iter().fold(true, |all, byte| all & byte.is_ascii_alphanumeric());
+        is_plain.then_some(Self(characters))
+    }
+
+    /// The kid as a number below 62^10: its characters are the digits, in the order of their bytes, so
+    /// that numbers are ordered as texts are.
+    pub fn number(self) -> u64 {
+        // Each digit by itself, not one after the other: this runs on every request.
+        self.0.iter().zip(WEIGHTS).map(|(byte, weight)| u64::from(digit(*byte)) * weight).sum()
+    }
+
+    /// The kid of a [`Kid::number`]; of a larger one, that of its last ten digits.
+    pub fn of_number(number: u64) -> Self {
+        Self(WEIGHTS.map(|weight| ALPHABET[usize::try_from(number / weight % 62).unwrap_or_default()]))
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+}
+
+/// The value of one of `0-9A-Za-z`. Branch-free, since it is asked for every character that is shown.
+fn digit(byte: u8) -> u8 {
+    let is_letter = u8::from(byte >= b'A');
+    let is_small = u8::from(byte >= b'a');
+    byte.wrapping_sub(b'0' + 7 * is_letter + 6 * is_small)
 }
 
 impl fmt::Display for Kid {
@@ -86,7 +121,7 @@ pub struct KeySpec {
 }
 
 /// Why a key ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// A newer version took over and this one was provably quiet, or its deadline came.
     Superseded,
@@ -103,7 +138,7 @@ pub enum Cause {
 }
 
 /// The overlap of a superseded key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Overlap {
     /// When it began.
     pub since: At,
@@ -118,7 +153,7 @@ pub struct Overlap {
 }
 
 /// Where a key is in its life. Expiry is not among these: each reader decides it from `expires_at`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeyState {
     /// In the log, its secret not handed out yet (pre-activation).
     Issued,

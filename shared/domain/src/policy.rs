@@ -12,7 +12,7 @@ pub enum OnOverlapMax {
 }
 
 /// What an edge does with a keyring once its lease has run out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     /// Go on serving what it knows, until `stale_max`.
     Available,

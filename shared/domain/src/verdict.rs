@@ -1,7 +1,7 @@
 //! What an edge answers when it is shown a key. Pure: the edge looks the key up and passes its
 //! freshness and its clock in.
 
-use crate::key::{KeySpec, KeyState, SPEC_ENTRIES_MAX};
+use crate::key::{KeyState, SPEC_ENTRIES_MAX};
 use crate::policy::Class;
 use crate::time::{At, Span};
 
@@ -32,8 +32,10 @@ pub enum Found<'a> {
     Key {
         /// Its state.
         state: &'a KeyState,
-        /// What it permits.
-        spec: &'a KeySpec,
+        /// Scopes that it carries.
+        scopes: &'a [String],
+        /// The moment from which it is refused.
+        expires_at: Option<At>,
         /// What a stale edge does with this keyring.
         class: Class,
         /// How long a stale edge serves it when it is available.
@@ -83,6 +85,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All of them, each at its own place.
+    pub const ALL: [Refusal; 9] = [
+        Refusal::Malformed,
+        Refusal::Unknown,
+        Refusal::Retired,
+        Refusal::Revoked,
+        Refusal::Expired,
+        Refusal::InsufficientScope,
+        Refusal::ForbiddenAddress,
+        Refusal::Stale,
+        Refusal::NotReady,
+    ];
+
     /// The code that programs match on.
     pub fn code(self) -> &'static str {
         match self {
@@ -125,21 +140,22 @@ pub fn judge(found: &Found<'_>, needs: &Needs<'_>, freshness: Freshness, now: At
         Found::Nothing => unless_stale(Refusal::Unknown),
         Found::WrongSecret => Verdict::Refused(Refusal::Unknown),
         Found::Key { state: KeyState::Revoked { .. }, .. } => Verdict::Refused(Refusal::Revoked),
-        Found::Key { spec, .. } if spec.expires_at.is_some_and(|end| end <= now) => {
+        Found::Key { expires_at: Some(end), .. } if *end <= now => {
             Verdict::Refused(Refusal::Expired)
         }
         // A stale edge cannot know whether a rollback revived it (SAFETY 15).
         Found::Key { state: KeyState::Retired { .. }, .. } => unless_stale(Refusal::Retired),
         Found::Key {
             state: KeyState::Issued | KeyState::Active | KeyState::Retiring(_),
-            spec,
+            scopes,
+            expires_at: _,
             class,
             stale_max,
         } => {
             if !may_serve(*class, *stale_max, freshness) {
                 return Verdict::Refused(Refusal::Stale);
             }
-            permitted(spec, needs)
+            permitted(scopes, needs)
         }
     }
 }
@@ -152,10 +168,10 @@ fn may_serve(class: Class, stale_max: Span, freshness: Freshness) -> bool {
     }
 }
 
-fn permitted(spec: &KeySpec, needs: &Needs<'_>) -> Verdict {
+fn permitted(scopes: &[String], needs: &Needs<'_>) -> Verdict {
     // More than any key has; comparing them all would cost whoever is asked, not who asks.
     let too_many = needs.scopes.len() > SPEC_ENTRIES_MAX;
-    let has = |scope: &&str| spec.scopes.iter().any(|own| own == scope);
+    let has = |scope: &&str| scopes.iter().any(|own| own == scope);
     if !needs.address_allowed {
         Verdict::Refused(Refusal::ForbiddenAddress)
     } else if too_many || !needs.scopes.iter().all(has) {

@@ -1,138 +1,216 @@
 //! The edge's table in memory: every verification is answered from here, without I/O.
+//!
+//! A key takes one row of 64 bytes and an entry of 5 in an index that is half to seven eighths full; what
+//! many rows say alike is kept once, a keyring's name once for all its versions. What no answer needs
+//! (metadata, commands, proofs) is on the disk alone.
+//!
+//! # Layout
+//! - `rows`: the rows, and how they are found
+//! - `names`: whose they are
+//! - `terms`: what many say alike; `pool`: how that is kept once
+
+mod names;
+mod pool;
+mod rows;
+mod terms;
 
 use keywheel_domain::key::Origin;
 use keywheel_domain::policy::Policy;
 use keywheel_domain::verdict::Found;
-use keywheel_domain::{
-    Address, At, Digest, EdgeId, Key, KeySpec, KeyState, KeyringId, Kid, PolicyPatch, State, Tenant, Version,
-};
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-
-/// One version as verification needs it.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// Whose.
-    pub keyring: Arc<KeyringId>,
-    /// Public id.
-    pub kid: Kid,
-    /// What a shown key is compared with.
-    pub digest: Digest,
-    /// Its version.
-    pub version: Version,
-    /// Its state.
-    pub state: KeyState,
-    /// What it permits.
-    pub spec: KeySpec,
-    /// Accepted uses that no report has carried yet.
-    pub uses: Arc<AtomicU64>,
-}
-
-#[derive(Debug, Default)]
-struct Keyring {
-    policy: PolicyPatch,
-    kids: Vec<Kid>,
-}
+use keywheel_domain::{Address, At, Digest, EdgeId, Key, KeyState, Kid, PolicyPatch, State, Version};
+use names::Names;
+use pool::Pool;
+use rows::{Cells, Index, Rows};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use terms::{Life, LifeAsked, Own, Terms, TermsAsked};
 
 /// The table.
 #[derive(Debug, Default)]
 pub struct Answers {
-    by_kid: HashMap<Kid, Row>,
-    /// Of several keyrings that adopted one key the first has it, in whatever order they are loaded.
-    imported: HashMap<Digest, (At, Kid)>,
-    keyrings: HashMap<Arc<KeyringId>, Keyring>,
-    tenants: HashMap<Tenant, PolicyPatch>,
-    roster: std::collections::BTreeMap<EdgeId, u64>,
+    rows: Rows,
+    by_kid: Index<u32>,
+    imported: Index<Adopted>,
+    names: Names,
+    terms: Pool<Terms>,
+    lives: Pool<Life>,
+    roster: BTreeMap<EdgeId, u64>,
     defaults: Policy,
+}
+
+/// An imported key. Of several keyrings that adopted one the first has it, in whatever order they are
+/// loaded.
+#[derive(Clone, Copy, Debug)]
+struct Adopted {
+    row: u32,
+    /// When, in milliseconds; in two halves, so that an entry takes 12 bytes and not 16.
+    issued_at: [u32; 2],
+}
+
+/// One version of a keyring, as the table takes it over.
+#[derive(Clone, Copy, Debug)]
+pub struct Loaded<'a> {
+    /// Its version.
+    pub version: Version,
+    /// Public id.
+    pub kid: Kid,
+    /// What a shown key is compared with.
+    pub digest: Digest,
+    /// Its state.
+    pub state: &'a KeyState,
+    /// Scopes that it carries, sorted.
+    pub scopes: &'a [String],
+    /// Address ranges that it may be used from; none means any.
+    pub cidrs: &'a [String],
+    /// The moment from which it is refused.
+    pub expires_at: Option<At>,
+    /// When it was imported; nothing when it was minted here.
+    pub imported_at: Option<At>,
+}
+
+impl<'a> Loaded<'a> {
+    /// Of a version of a state.
+    pub fn of(version: Version, key: &'a Key) -> Self {
+        Self {
+            version,
+            kid: key.kid,
+            digest: key.digest,
+            state: &key.state,
+            scopes: &key.spec.scopes,
+            cidrs: &key.spec.cidrs,
+            expires_at: key.spec.expires_at,
+            imported_at: (key.origin == Origin::Imported).then_some(key.issued_at),
+        }
+    }
+}
+
+/// One version as verification needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    cells: &'a Cells,
+    answers: &'a Answers,
 }
 
 impl Answers {
     /// Takes an address's new state over.
     pub fn update(&mut self, address: &Address, state: &State) {
         match address {
-            Address::Keyring(id) => self.update_keyring(id, state),
-            Address::Tenant(tenant) => {
-                self.tenants.insert(tenant.clone(), state.policy.clone());
+            Address::Keyring(id) => {
+                let keys = state.keys.iter().map(|(version, key)| Loaded::of(*version, key));
+                self.load(id.tenant.as_str(), id.client.as_str(), &state.policy, keys);
             }
+            Address::Tenant(tenant) => self.names.set_policy(tenant, &state.policy),
             Address::Installation => self.roster.clone_from(&state.edges),
         }
     }
 
-    fn update_keyring(&mut self, id: &KeyringId, state: &State) {
-        let id = match self.keyrings.get_key_value(id) {
-            Some((known, _)) => Arc::clone(known),
-            None => Arc::new(id.clone()),
-        };
-        let kids = state.keys.values().map(|key| key.kid).collect();
-        for (version, key) in &state.keys {
-            self.update_key(&id, *version, key);
-        }
-        self.keyrings.insert(id, Keyring { policy: state.policy.clone(), kids });
-    }
-
-    fn update_key(&mut self, id: &Arc<KeyringId>, version: Version, key: &Key) {
-        if key.origin == Origin::Imported {
-            let adopted = (key.issued_at, key.kid);
-            let first = self.imported.entry(key.digest).or_insert(adopted);
-            *first = adopted.min(*first);
-        }
-        let uses = self.by_kid.get(&key.kid).map(|row| Arc::clone(&row.uses)).unwrap_or_default();
-        let row = Row {
-            keyring: Arc::clone(id),
-            kid: key.kid,
-            digest: key.digest,
-            version,
-            state: key.state.clone(),
-            spec: key.spec.clone(),
-            uses,
-        };
-        self.by_kid.insert(key.kid, row);
-    }
-
-    /// Goes on counting uses where `old`, whose place this takes, has begun to.
-    pub fn keep_uses(&mut self, old: &Answers) {
-        for (kid, row) in &mut self.by_kid {
-            if let Some(known) = old.by_kid.get(kid) {
-                row.uses = Arc::clone(&known.uses);
+    /// Takes a keyring over from what is known of it: all its versions, and what it sets of the policy.
+    /// The same as [`Answers::update`] for whoever has no state at hand. Names are as their types allow.
+    pub fn load<'a>(
+        &mut self,
+        tenant: &str,
+        client: &str,
+        policy: &PolicyPatch,
+        keys: impl Iterator<Item = Loaded<'a>>,
+    ) {
+        let (tenant, own) = (self.names.tenant(tenant), Own::of(policy));
+        let mut name = None;
+        for key in keys {
+            let row = self.row_of(key.kid.number());
+            let known = row.map(|row| self.rows.at(row).name);
+            let place = match known.filter(|place| self.names.is_at(*place, tenant, client)).or(name) {
+                Some(place) => place,
+                None => self.names.add(tenant, client),
+            };
+            name = Some(place);
+            let row = self.put(row, place, own, &key);
+            if let Some(issued_at) = key.imported_at {
+                self.adopt(row, &key.digest, issued_at);
             }
         }
     }
 
-    /// Whether it holds an address's keys as `state` has them.
+    fn row_of(&self, kid: u64) -> Option<u32> {
+        self.by_kid.find(kid, |row| self.rows.at(*row).kid == kid).copied()
+    }
+
+    /// Writes a row; its uses stay counted.
+    fn put(&mut self, row: Option<u32>, name: u32, own: Own, key: &Loaded<'_>) -> u32 {
+        let terms = TermsAsked { scopes: key.scopes, cidrs: key.cidrs, own };
+        let terms = self.terms.hold(&terms, || terms.made());
+        let life = LifeAsked { state: key.state, expires_at: key.expires_at };
+        let life = self.lives.hold(&life, || life.made());
+        let (kid, version, digest) = (key.kid.number(), key.version.0, key.digest);
+        let Some(row) = row else {
+            let uses = AtomicU64::new(0);
+            let row = self.rows.push(Cells { kid, digest, uses, name, terms, life, version });
+            let rows = &self.rows;
+            self.by_kid.insert(kid, row, |row| rows.at(*row).kid);
+            return row;
+        };
+        let cells = self.rows.at_mut(row);
+        let (old_terms, old_life) = (cells.terms, cells.life);
+        (cells.digest, cells.name, cells.version) = (digest, name, version);
+        (cells.terms, cells.life) = (terms, life);
+        self.terms.release(old_terms);
+        self.lives.release(old_life);
+        row
+    }
+
+    fn adopt(&mut self, row: u32, digest: &Digest, issued_at: At) {
+        let rows = &self.rows;
+        let new = Adopted::new(row, issued_at);
+        match self.imported.find_mut(digest, |known| rows.at(known.row).digest == *digest) {
+            Some(known) => {
+                let order = |adopted: &Adopted| (adopted.issued_at(), rows.at(adopted.row).kid);
+                if order(&new) < order(known) {
+                    *known = new;
+                }
+            }
+            None => self.imported.insert(*digest, new, |known| rows.at(known.row).digest),
+        }
+    }
+
+    /// Goes on counting uses where `old`, whose place this takes, has begun to: those of `used`, which
+    /// must be all that were counted. Nobody may count in `old` meanwhile.
+    pub fn keep_uses(&mut self, old: &Answers, used: impl Iterator<Item = Kid>) {
+        for kid in used {
+            if let (Some(row), Some(known)) = (self.by_kid(kid), old.by_kid(kid)) {
+                row.cells.uses.fetch_add(known.take_uses(), Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// Whether it answers for an address as `state` has it.
     pub fn agrees(&self, address: &Address, state: &State) -> bool {
-        let Address::Keyring(id) = address else { return true };
-        state.keys.iter().all(|(version, key)| {
-            self.by_kid.get(&key.kid).is_some_and(|row| {
-                *row.keyring == *id
-                    && (row.version, row.kid, row.digest) == (*version, key.kid, key.digest)
-                    && (&row.state, &row.spec) == (&key.state, &key.spec)
-            })
-        })
+        match address {
+            Address::Keyring(id) => {
+                let own = Own::of(&state.policy);
+                let is_as = |row: Row<'_>, key: &Loaded<'_>| {
+                    (row.tenant(), row.client()) == (id.tenant.as_str(), id.client.as_str())
+                        && row.is_as(key, own)
+                };
+                let mut keys = state.keys.iter().map(|(version, key)| Loaded::of(*version, key));
+                keys.all(|key| self.by_kid(key.kid).is_some_and(|row| is_as(row, &key)))
+            }
+            Address::Tenant(tenant) => self.names.policy(tenant) == Own::of(&state.policy),
+            Address::Installation => self.roster == state.edges,
+        }
     }
 
     /// The row of a kid.
-    pub fn by_kid(&self, kid: Kid) -> Option<&Row> {
-        self.by_kid.get(&kid)
+    pub fn by_kid(&self, kid: Kid) -> Option<Row<'_>> {
+        self.row_of(kid.number()).map(|row| self.row(row))
     }
 
     /// The row of an imported key, by the digest of its whole text.
-    pub fn by_digest(&self, digest: &Digest) -> Option<&Row> {
-        self.imported.get(digest).and_then(|(_, kid)| self.by_kid.get(kid))
+    pub fn by_digest(&self, digest: &Digest) -> Option<Row<'_>> {
+        let found = self.imported.find(digest, |known| self.rows.at(known.row).digest == *digest);
+        found.map(|known| self.row(known.row))
     }
 
-    /// What verification needs of a row, with the policy that holds for its keyring.
-    pub fn found<'a>(&self, row: &'a Row) -> Found<'a> {
-        let own = self.keyrings.get(&row.keyring).map(|keyring| &keyring.policy);
-        let tenant = self.tenants.get(&row.keyring.tenant);
-        let class = own.and_then(|patch| patch.class).or(tenant.and_then(|patch| patch.class));
-        let stale_max = own.and_then(|patch| patch.stale_max).or(tenant.and_then(|patch| patch.stale_max));
-        Found::Key {
-            state: &row.state,
-            spec: &row.spec,
-            class: class.unwrap_or(self.defaults.class),
-            stale_max: stale_max.unwrap_or(self.defaults.stale_max),
-        }
+    fn row(&self, row: u32) -> Row<'_> {
+        Row { cells: self.rows.at(row), answers: self }
     }
 
     /// Whether `edge` is on the roster.
@@ -142,21 +220,117 @@ impl Answers {
 
     /// Whether any key was imported, so that foreign text can be a key at all.
     pub fn has_imports(&self) -> bool {
-        !self.imported.is_empty()
+        self.imported.count() > 0
     }
 
     /// How many keys it holds.
     pub fn keys(&self) -> usize {
-        self.by_kid.len()
+        self.rows.count()
     }
 
     /// How many keyrings they are on.
     pub fn keyrings(&self) -> usize {
-        self.keyrings.len()
+        self.names.count()
+    }
+}
+
+impl Adopted {
+    fn new(row: u32, At(ms): At) -> Self {
+        Self { row, issued_at: [(ms >> 32) as u32, ms as u32] }
     }
 
-    /// The kids of a keyring.
-    pub fn kids(&self, id: &KeyringId) -> &[Kid] {
-        self.keyrings.get(id).map_or(&[], |keyring| &keyring.kids)
+    fn issued_at(&self) -> At {
+        let [high, low] = self.issued_at.map(u64::from);
+        At(high << 32 | low)
+    }
+}
+
+impl<'a> Row<'a> {
+    /// Public id.
+    pub fn kid(&self) -> Kid {
+        Kid::of_number(self.cells.kid)
+    }
+
+    /// What a shown key is compared with.
+    pub fn digest(&self) -> &'a Digest {
+        &self.cells.digest
+    }
+
+    /// Its version.
+    pub fn version(&self) -> Version {
+        Version(self.cells.version)
+    }
+
+    /// Its tenant's name.
+    pub fn tenant(&self) -> &'a str {
+        &self.answers.names.at(self.cells.name).0.name
+    }
+
+    /// Its client's name.
+    pub fn client(&self) -> &'a str {
+        self.answers.names.at(self.cells.name).1
+    }
+
+    /// Its state.
+    pub fn state(&self) -> &'a KeyState {
+        &self.life().state
+    }
+
+    /// The moment from which it is refused.
+    pub fn expires_at(&self) -> Option<At> {
+        self.life().expires_at
+    }
+
+    /// Scopes that it carries.
+    pub fn scopes(&self) -> &'a [String] {
+        &self.terms().scopes
+    }
+
+    /// The same as one text, with a space between each two.
+    pub fn joined_scopes(&self) -> &'a str {
+        &self.terms().joined
+    }
+
+    /// Address ranges that it may be used from; none means any.
+    pub fn cidrs(&self) -> &'a [String] {
+        &self.terms().cidrs
+    }
+
+    /// Counts a use; whether it is the first since they were taken.
+    pub fn count_use(&self) -> bool {
+        self.cells.uses.fetch_add(1, Ordering::AcqRel) == 0
+    }
+
+    /// Takes the uses that were counted.
+    pub fn take_uses(&self) -> u64 {
+        self.cells.uses.swap(0, Ordering::AcqRel)
+    }
+
+    /// What verification needs of it, with the policy that holds for its keyring.
+    pub fn found(&self) -> Found<'a> {
+        let (own, tenant) = (self.terms().own, self.answers.names.at(self.cells.name).0.own);
+        let defaults = &self.answers.defaults;
+        Found::Key {
+            state: self.state(),
+            scopes: self.scopes(),
+            expires_at: self.expires_at(),
+            class: own.class.or(tenant.class).unwrap_or(defaults.class),
+            stale_max: own.stale_max.or(tenant.stale_max).unwrap_or(defaults.stale_max),
+        }
+    }
+
+    fn is_as(&self, key: &Loaded<'_>, own: Own) -> bool {
+        let terms = TermsAsked { scopes: key.scopes, cidrs: key.cidrs, own }.made();
+        (self.version(), self.cells.kid, self.cells.digest) == (key.version, key.kid.number(), key.digest)
+            && (self.state(), self.expires_at()) == (key.state, key.expires_at)
+            && *self.terms() == terms
+    }
+
+    fn life(&self) -> &'a Life {
+        self.answers.lives.at(self.cells.life)
+    }
+
+    fn terms(&self) -> &'a Terms {
+        self.answers.terms.at(self.cells.terms)
     }
 }

@@ -23,6 +23,12 @@ impl Scale {
 pub enum Aim {
     /// Ours ÷ floor.
     RatioAtMost(f64),
+    /// Ours ÷ floor, where more is better.
+    RatioAtLeast(f64),
+    /// Ours itself, in its unit.
+    AtMost(f64),
+    /// Ours itself, where more is better.
+    AtLeast(f64),
     /// Reported, without an aim.
     Report,
 }
@@ -49,13 +55,15 @@ impl Figure {
 
     /// The aim in words, and whether it is met; nothing where there is none.
     fn judged(&self) -> (String, &'static str) {
-        match self.aim {
-            Aim::RatioAtMost(most) => {
-                let is_met = self.ratio().is_some_and(|ratio| ratio <= most);
-                (format!("≤ {most} ×"), if is_met { "yes" } else { "no" })
-            }
-            Aim::Report => ("report".to_owned(), ""),
-        }
+        let ratio = self.ratio().unwrap_or(f64::NAN);
+        let (aim, is_met) = match self.aim {
+            Aim::RatioAtMost(most) => (format!("≤ {most} ×"), ratio <= most),
+            Aim::RatioAtLeast(least) => (format!("≥ {least} ×"), ratio >= least),
+            Aim::AtMost(most) => (format!("≤ {}", number(most)), self.ours <= most),
+            Aim::AtLeast(least) => (format!("≥ {}", number(least)), self.ours >= least),
+            Aim::Report => return ("report".to_owned(), ""),
+        };
+        (aim, if is_met { "yes" } else { "no" })
     }
 }
 

@@ -3,12 +3,17 @@
 //!
 //! # Layout
 //! - [`figure`]: a figure with its floor, and the table of them
+//! - [`keys`]: many keys, a table that answers for them, and the least that answering takes
 //! - [`samples`]: medians and percentiles
 //! - one file for each measurement
 
 mod figure;
+mod garbage;
+mod keys;
+mod memory;
 mod propagation;
 mod samples;
+mod verify;
 
 use clap::Parser;
 use figure::{Figure, Scale};
@@ -32,7 +37,13 @@ struct Arguments {
 
 type Measurement = fn(&Scale) -> anyhow::Result<Vec<Figure>>;
 
-const MEASUREMENTS: [(&str, Measurement); 1] = [("propagation", propagation::measure)];
+/// What is resident is measured first: later it would be filled from what was freed.
+const MEASUREMENTS: [(&str, Measurement); 4] = [
+    ("memory", memory::measure),
+    ("verify", verify::measure),
+    ("garbage", garbage::measure),
+    ("propagation", propagation::measure),
+];
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();

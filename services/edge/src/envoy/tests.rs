@@ -121,7 +121,7 @@ async fn an_accepted_key_is_taken_away_and_its_identity_set() {
     let response = envoy.ask(Asked { headers: &bearer, ..Asked::default() }).await;
     let (status, set, removed) = read(&response);
     assert_eq!((status, response.status.as_ref().unwrap().code), (200, Code::Ok as i32));
-    let kid = envoy.site.scene.row("active").kid;
+    let kid = envoy.site.scene.row("active").kid();
     let identity = [
         ("x-keywheel-tenant", "t"),
         ("x-keywheel-client", "active"),

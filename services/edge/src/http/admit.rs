@@ -80,12 +80,12 @@ fn allowed(identity: &Identity) -> Response {
         let value = HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("?"));
         headers.insert(name, value);
     };
-    put(TENANT, identity.keyring.tenant.as_str());
-    put(CLIENT, identity.keyring.client.as_str());
+    put(TENANT, identity.tenant());
+    put(CLIENT, identity.client());
     put(KID, identity.kid.as_str());
     put(KEY_VERSION, &identity.version.0.to_string());
     put(KEY_STATE, identity.state);
-    put(SCOPES, &identity.scopes.join(" "));
+    put(SCOPES, identity.joined_scopes());
     if let Some(end) = identity.retires_at {
         put(RETIRES_AT, &moment(end));
     }

@@ -38,7 +38,7 @@ struct Valid<'a> {
     kid: &'a str,
     version: u32,
     state: &'static str,
-    scopes: &'a [String],
+    scopes: Vec<&'a str>,
     expires_at: Option<Moment>,
     retires_at: Option<Moment>,
 }
@@ -114,12 +114,12 @@ fn quoted<'a>(message: &'a str, lead: &str) -> Option<&'a str> {
 fn valid(identity: &Identity) -> Response {
     let document = Valid {
         valid: true,
-        tenant: identity.keyring.tenant.as_str(),
-        client: identity.keyring.client.as_str(),
+        tenant: identity.tenant(),
+        client: identity.client(),
         kid: identity.kid.as_str(),
         version: identity.version.0,
         state: identity.state,
-        scopes: &identity.scopes,
+        scopes: identity.scopes().collect(),
         expires_at: identity.expires_at.map(Moment),
         retires_at: identity.retires_at.map(Moment),
     };

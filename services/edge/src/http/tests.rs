@@ -116,7 +116,7 @@ async fn an_accepted_key_is_answered_with_who_it_is_and_nothing_else() {
         ("cache-control", "no-store"),
         ("x-keywheel-tenant", "t"),
         ("x-keywheel-client", "active"),
-        ("x-keywheel-kid", site.scene.row("active").kid.as_str()),
+        ("x-keywheel-kid", site.scene.row("active").kid().as_str()),
         ("x-keywheel-key-version", "1"),
         ("x-keywheel-key-state", "active"),
         ("x-keywheel-scopes", "read write"),
@@ -256,7 +256,7 @@ async fn programs_are_answered_in_json() {
         assert_eq!((got.status, got.header("cache-control")), (StatusCode::OK, Some("no-store")));
         got.json()
     };
-    let kid = site.scene.row("retiring").kid.to_string();
+    let kid = site.scene.row("retiring").kid().to_string();
     assert_eq!(
         ask("retiring", json!({ "scopes": ["read"], "ip": null, "probe": true })).await,
         json!({
@@ -349,7 +349,7 @@ async fn metrics_name_reasons_and_no_keys() {
     ] {
         assert!(got.text.contains(line), "{line} is not in\n{}", got.text);
     }
-    assert!(!got.text.contains(key) && !got.text.contains(site.scene.row("active").kid.as_str()));
+    assert!(!got.text.contains(key) && !got.text.contains(site.scene.row("active").kid().as_str()));
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use keywheel_domain::verdict::Found;
 use keywheel_domain::{Address, Kid, State};
 use keywheel_table::Answers;
 use proptest::prelude::{ProptestConfig, prop_assert, prop_assert_eq, proptest};
-use std::sync::atomic::Ordering;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
@@ -37,26 +36,28 @@ proptest! {
 fn check(answers: &Answers, states: &std::collections::BTreeMap<Address, State>) {
     let none = State::default();
     let tenant = states.get(&crate::log::tenant()).unwrap_or(&none);
-    let mut keys = 0;
+    let (mut keys, mut keyrings) = (0, 0);
     for (address, state) in states {
         let Address::Keyring(id) = address else { continue };
-        assert_eq!(answers.kids(id).len(), state.keys.len());
+        keyrings += usize::from(!state.keys.is_empty());
+        assert!(answers.agrees(address, state));
         for (version, key) in &state.keys {
             keys += 1;
             let row = answers.by_kid(key.kid).expect("every key has a row");
-            assert_eq!((&*row.keyring, row.version, row.kid), (id, *version, key.kid));
-            assert_eq!((row.digest, &row.state, &row.spec), (key.digest, &key.state, &key.spec));
-            let imported = answers.by_digest(&key.digest).map(|row| row.kid);
+            assert_eq!((row.tenant(), row.client()), (id.tenant.as_str(), id.client.as_str()));
+            assert_eq!((row.version(), row.kid(), row.digest()), (*version, key.kid, &key.digest));
+            let imported = answers.by_digest(&key.digest).map(|row| row.kid());
             assert_eq!(imported, (key.origin == Origin::Imported).then_some(key.kid));
+            assert_eq!((row.cidrs(), row.joined_scopes()), (&*key.spec.cidrs, &*key.spec.scopes.join(" ")));
             let policy = state.policy_within(tenant);
-            let expected = (policy.class, policy.stale_max);
-            let Found::Key { state: shown, spec, class, stale_max } = answers.found(row) else {
+            let Found::Key { state: shown, scopes, expires_at, class, stale_max } = row.found() else {
                 panic!("a row is a key")
             };
-            assert_eq!((shown, spec, (class, stale_max)), (&key.state, &key.spec, expected));
+            assert_eq!((shown, scopes, expires_at), (&key.state, &*key.spec.scopes, key.spec.expires_at));
+            assert_eq!((class, stale_max), (policy.class, policy.stale_max));
         }
     }
-    assert_eq!(answers.keys(), keys);
+    assert_eq!((answers.keys(), answers.keyrings()), (keys, keyrings));
     let roster = &states.get(&Address::Installation).unwrap_or(&none).edges;
     for n in 0..3 {
         assert_eq!(answers.is_on_roster(&edge(n)), roster.contains_key(&edge(n)));
@@ -74,9 +75,9 @@ fn counted_uses_survive_updates() {
             answers.update(&address, &state);
         }
         if let Some(row) = answers.by_kid(kid) {
-            row.uses.fetch_add(1, Ordering::Relaxed);
+            row.count_use();
         }
     }
-    let counted = answers.by_kid(kid).unwrap().uses.load(Ordering::Relaxed);
+    let counted = answers.by_kid(kid).unwrap().take_uses();
     assert_eq!(counted, log.messages.len() as u64 - 1);
 }
