@@ -1,9 +1,9 @@
 //! The check itself: a shown text against the table, as a plain function of what is passed in.
 
 use crate::address;
+use compact_str::CompactString;
 use keywheel_domain::key::Overlap;
 use keywheel_domain::verdict::{Found, Freshness, Needs, Verdict, judge};
-use compact_str::CompactString;
 use keywheel_domain::{At, KeyState, Kid, Version};
 use keywheel_table::Answers;
 use keywheel_table::answers::Row;

@@ -140,9 +140,7 @@ pub fn judge(found: &Found<'_>, needs: &Needs<'_>, freshness: Freshness, now: At
         Found::Nothing => unless_stale(Refusal::Unknown),
         Found::WrongSecret => Verdict::Refused(Refusal::Unknown),
         Found::Key { state: KeyState::Revoked { .. }, .. } => Verdict::Refused(Refusal::Revoked),
-        Found::Key { expires_at: Some(end), .. } if *end <= now => {
-            Verdict::Refused(Refusal::Expired)
-        }
+        Found::Key { expires_at: Some(end), .. } if *end <= now => Verdict::Refused(Refusal::Expired),
         // A stale edge cannot know whether a rollback revived it (SAFETY 15).
         Found::Key { state: KeyState::Retired { .. }, .. } => unless_stale(Refusal::Retired),
         Found::Key {

@@ -194,7 +194,9 @@ pub fn app(answers: Answers) -> App {
     let head = Head { watermark: 5, ..Head::default() };
     table.restore(answers, head, None);
     table.apply(&[].into(), head, Some(CREATED));
-    table.prove(table.instant(), 5, LogHead { seq: 5, created: CREATED }).expect("it proves that it is fresh");
+    table
+        .prove(table.instant(), 5, LogHead { seq: 5, created: CREATED })
+        .expect("it proves that it is fresh");
     App {
         table: Arc::new(table),
         metrics: Arc::default(),

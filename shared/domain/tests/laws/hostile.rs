@@ -126,7 +126,13 @@ fn happened(facts: Vec<(Fact, At)>) -> Vec<Story> {
 
 fn is_valid_anywhere(state: &KeyState) -> bool {
     let spec = KeySpec::default();
-    let found = Found::Key { state, scopes: &spec.scopes, expires_at: spec.expires_at, class: Class::Available, stale_max: Span(u64::MAX) };
+    let found = Found::Key {
+        state,
+        scopes: &spec.scopes,
+        expires_at: spec.expires_at,
+        class: Class::Available,
+        stale_max: Span(u64::MAX),
+    };
     let needs = Needs { scopes: &[], address_allowed: true };
     let edges = [Freshness::NotServing, Freshness::Fresh, Freshness::Stale { age: Span(0) }];
     edges.into_iter().any(|freshness| judge(&found, &needs, freshness, At(0)) == Verdict::Valid)

@@ -60,7 +60,13 @@ fn keyless(table: &mut Table, name: &str, found: &Found<'_>) {
 fn key(table: &mut Table, name: &str, state: &KeyState, needs: &Needs<'_>, now: At) {
     let spec = KeySpec { expires_at: Some(hour(50)), ..KeySpec::default() };
     let cells = EDGES.map(|(_, freshness, class)| {
-        let found = Found::Key { state, scopes: &spec.scopes, expires_at: spec.expires_at, class, stale_max: STALE_MAX };
+        let found = Found::Key {
+            state,
+            scopes: &spec.scopes,
+            expires_at: spec.expires_at,
+            class,
+            stale_max: STALE_MAX,
+        };
         answer(&found, needs, freshness, now)
     });
     table.row(name, cells);

@@ -11,7 +11,13 @@ const STALE: Freshness = Freshness::Stale { age: Span::hours(1) };
 
 fn answer(state: &KeyState, needs: &Needs<'_>, freshness: Freshness, now: At) -> Verdict {
     let spec = KeySpec { scopes: vec!["read".to_owned()], expires_at: Some(hour(10)), ..KeySpec::default() };
-    let found = Found::Key { state, scopes: &spec.scopes, expires_at: spec.expires_at, class: Class::Available, stale_max: Span::hours(2) };
+    let found = Found::Key {
+        state,
+        scopes: &spec.scopes,
+        expires_at: spec.expires_at,
+        class: Class::Available,
+        stale_max: Span::hours(2),
+    };
     judge(&found, needs, freshness, now)
 }
 
