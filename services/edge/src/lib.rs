@@ -15,13 +15,15 @@
 //!   [`scrub`]: whether both are what they were
 //! - [`pulse`], [`report`]: what it says of itself; [`upkeep`]: all that keeps a table
 //! - [`http`] and its parts, [`envoy`]: what others ask it; [`metrics`]: what operators watch
-//! - [`listen`], [`serve`], [`pace`], [`wiped`]: where they ask, within which bounds, and what is left of it
+//! - [`listen`], [`serve`], [`crowd`], [`pace`], [`wiped`]: where they ask, within which bounds, and what is left of it
 //! - [`run()`]: all of it together as a process
 
 pub mod address;
 #[cfg(feature = "tower")]
 pub mod authorize;
 pub mod config;
+#[cfg(feature = "server")]
+pub mod crowd;
 #[cfg(feature = "server")]
 pub mod envoy;
 #[cfg(feature = "axum")]

@@ -112,6 +112,7 @@ pub struct Metrics {
     waiting: Gauge,
     is_connected: Gauge,
     connections: Counter,
+    crowded_out: Counter,
 }
 
 impl Metrics {
@@ -141,6 +142,7 @@ impl Metrics {
             waiting: Gauge::default(),
             is_connected: Gauge::default(),
             connections: Counter::default(),
+            crowded_out: Counter::default(),
         };
         metrics.register();
         metrics.begin_at_nothing();
@@ -191,6 +193,8 @@ impl Metrics {
         registry.register("database_bytes", "The table on disk", self.database.clone());
         registry.register("bus_connected", "1 while the connection stands", self.is_connected.clone());
         registry.register("bus_connections", "How often it was made", self.connections.clone());
+        let crowded_out = self.crowded_out.clone();
+        registry.register("crowded_out", "Idle connections closed to let others in", crowded_out);
     }
 
     /// Counts an answer. `reason` is `ok` or the code of a refusal.
@@ -255,6 +259,12 @@ impl Metrics {
     /// Counts an alarm.
     pub fn alarm(&self, alarm: Alarm) {
         self.alarms.get_or_create(&Kind { kind: alarm.word() }).inc();
+    }
+
+    /// Counts connections that were closed to make room.
+    #[cfg(feature = "server")]
+    pub(crate) fn crowded_out(&self, many: usize) {
+        self.crowded_out.inc_by(many as u64);
     }
 
     /// Counts a handshake.

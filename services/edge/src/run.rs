@@ -4,11 +4,11 @@ use crate::config::Config;
 use crate::http::App;
 use crate::listen::Listener;
 use crate::place::{Mode, Place};
-use crate::serve::{self, Speaks};
+use crate::serve::{self, Bounds, Speaks};
 use crate::storage;
 use crate::upkeep::{OnDenial, Upkeep, millis};
 use anyhow::Context as _;
-use keywheel_runtime::Shutdown;
+use keywheel_runtime::{Shutdown, descriptors};
 use std::path::Path;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -18,6 +18,8 @@ const HTTP_ADDRESS: &str = "http.addr";
 const GRPC_ADDRESS: &str = "grpc.addr";
 /// How long what was asked may take to be answered.
 const DRAIN: Duration = Duration::from_secs(3);
+/// Whoever asked nothing for so long makes room where there is none: longer than a gateway under load pauses.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Runs an edge until `shutdown`. Serves while the bus is away, from what it knows.
 ///
@@ -56,8 +58,11 @@ async fn start_serving(config: &Config, app: &App, stop: &Shutdown) -> anyhow::R
         listeners.push((grpc, Speaks::Grpc));
     }
     let head_time = millis(config.http.head_time.0);
-    let start = |(listener, speaks)| {
-        tokio::spawn(serve::serve(listener, speaks, app.clone(), head_time, stop.clone(), DRAIN))
+    let open_max = descriptors::raise();
+    let start = |(listener, speaks): (Listener, Speaks)| {
+        let connections = speaks.connections_max(open_max);
+        let bounds = Bounds { connections, grace: GRACE, head_time, drain: DRAIN };
+        tokio::spawn(serve::serve(listener, speaks, app.clone(), bounds, stop.clone()))
     };
     Ok(listeners.into_iter().map(start).collect())
 }

@@ -1,6 +1,7 @@
 //! Accepts connections and answers on them, each within bounds, until it is told to drain.
 
 use crate::address::Peer;
+use crate::crowd::{Crowd, Guest};
 use crate::envoy;
 use crate::http::{App, answer, problem};
 use crate::listen::{Listener, Stream};
@@ -9,14 +10,13 @@ use crate::wiped::Wiped;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keywheel_runtime::Shutdown;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 const HEADERS_MAX: usize = 100;
@@ -25,6 +25,11 @@ const HEADER_BYTES_MAX: usize = 32 * 1024;
 const IDLE_TIME: Duration = Duration::from_secs(75);
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
+/// What a connection holds in memory is bounded; this bounds the sum.
+const HTTP_MAX: usize = 4000;
+const GRPC_MAX: usize = 100;
+/// For the database, the bus, the log and what a system adds.
+const DESCRIPTORS_OWN: usize = 124;
 const STREAMS_MAX: u32 = 1024;
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// After a refused accept, mostly for want of descriptors.
@@ -40,14 +45,28 @@ pub enum Speaks {
 }
 
 impl Speaks {
-    /// Together they stay below the 1,024 descriptors that a process commonly has. An Envoy keeps one
-    /// gRPC connection for each of its threads.
-    fn connections_max(self) -> usize {
+    /// How many connections at once, in a process that may have so many `descriptors`. An Envoy keeps one gRPC
+    /// connection for each of its threads.
+    pub fn connections_max(self, descriptors: u64) -> usize {
+        let rest = usize::try_from(descriptors).unwrap_or(usize::MAX).saturating_sub(DESCRIPTORS_OWN);
         match self {
-            Speaks::Http => 800,
-            Speaks::Grpc => 100,
+            Speaks::Http => rest.saturating_sub(GRPC_MAX).clamp(1, HTTP_MAX),
+            Speaks::Grpc => rest.clamp(1, GRPC_MAX),
         }
     }
+}
+
+/// Within which bounds a listener is served.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How many connections at once.
+    pub connections: usize,
+    /// A connection that asked nothing for so long is closed where another wants its place.
+    pub grace: Duration,
+    /// A request's head that has begun must be whole within this, and an answer taken.
+    pub head_time: Duration,
+    /// How long what was begun may take once it is told to stop.
+    pub drain: Duration,
 }
 
 /// What a connection is answered with.
@@ -59,49 +78,41 @@ struct Desk {
     stop: Shutdown,
 }
 
-/// Serves until `stop`; then finishes what was begun within `drain` and closes what is left. A request's
-/// head that has begun must be whole within `head_time`.
-pub async fn serve(
-    listener: Listener,
-    speaks: Speaks,
-    app: App,
-    head_time: Duration,
-    stop: Shutdown,
-    drain: Duration,
-) {
-    let slots = Arc::new(Semaphore::new(speaks.connections_max()));
-    let desk = Desk { speaks, app, head_time, stop };
+/// Serves until `stop`; then finishes what was begun, and closes what is left.
+pub async fn serve(listener: Listener, speaks: Speaks, app: App, bounds: Bounds, stop: Shutdown) {
+    let metrics = Arc::clone(&app.metrics);
+    let crowd = Crowd::new(bounds.connections, bounds.grace, move |many| metrics.crowded_out(many));
+    let desk = Desk { speaks, app, head_time: bounds.head_time, stop };
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             () = desk.stop.requested() => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener, &crowd) => accepted,
         };
         while connections.try_join_next().is_some() {}
-        let Some((stream, peer, slot)) = accepted else { continue };
+        let Some((stream, peer, guest)) = accepted else { continue };
         let desk = desk.clone();
         connections.spawn(async move {
             match stream {
-                Stream::Port(stream) => desk.converse(stream, peer).await,
-                Stream::Socket(stream) => desk.converse(stream, peer).await,
+                Stream::Port(stream) => desk.converse(stream, peer, &guest).await,
+                Stream::Socket(stream) => desk.converse(stream, peer, &guest).await,
             }
-            drop(slot);
         });
     }
     drop(listener);
-    let drained = tokio::time::timeout(drain, async { while connections.join_next().await.is_some() {} });
-    if drained.await.is_err() {
+    let ended = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(bounds.drain, ended).await.is_err() {
         tracing::warn!(open = connections.len(), "connections did not end in time; closing them");
         connections.shutdown().await;
     }
 }
 
-async fn accept(listener: &Listener, slots: &Arc<Semaphore>) -> Option<(Stream, Peer, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+async fn accept(listener: &Listener, crowd: &Crowd) -> Option<(Stream, Peer, Guest)> {
     match listener.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, slot)),
+        Ok((stream, peer)) => Some((stream, peer, crowd.admit().await)),
         Err(error) => {
             tracing::warn!(%error, "cannot accept a connection now");
+            crowd.make_room();
             tokio::time::sleep(PAUSE).await;
             None
         }
@@ -109,17 +120,23 @@ async fn accept(listener: &Listener, slots: &Arc<Semaphore>) -> Option<(Stream, 
 }
 
 impl Desk {
-    async fn converse<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(self, stream: S, peer: Peer) {
+    async fn converse<S>(self, stream: S, peer: Peer, guest: &Guest)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let ended = match self.speaks {
-            Speaks::Http => self.http(stream, peer).await,
-            Speaks::Grpc => self.grpc(stream, peer).await,
+            Speaks::Http => self.http(stream, peer, guest).await,
+            Speaks::Grpc => self.grpc(stream, peer, guest).await,
         };
         if let Err(error) = ended {
             tracing::trace!(%error, "a connection ended");
         }
     }
 
-    async fn http<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S, peer: Peer) -> hyper::Result<()> {
+    async fn http<S>(self, stream: S, peer: Peer, guest: &Guest) -> hyper::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let (stream, grown) = Wiped::new(stream);
         let (stream, pace) = Paced::new(stream, self.head_time);
         let app = self.app;
@@ -127,6 +144,7 @@ impl Desk {
             pace.step();
             let (app, pace, grown) = (&app, &pace, &grown);
             async move {
+                let _asking = guest.asks();
                 let answered = tokio::time::timeout(REQUEST_TIME, answer(app, peer, request)).await;
                 pace.step();
                 let mut response = answered.unwrap_or_else(|_| problem::too_slow());
@@ -145,20 +163,26 @@ impl Desk {
                 .serve_connection(TokioIo::new(stream), service)
         );
         tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.stop.requested() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+            ended = connection.as_mut() => return ended,
+            () = self.stop.requested() => {}
+            () = guest.told_to_leave() => if !guest.is_asking() { return Ok(()) },
         }
+        connection.as_mut().graceful_shutdown();
+        connection.await
     }
 
-    async fn grpc<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-        self,
-        stream: S,
-        peer: Peer,
-    ) -> hyper::Result<()> {
-        let service = envoy::service(self.app, peer);
+    async fn grpc<S>(self, stream: S, peer: Peer, guest: &Guest) -> hyper::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let envoy = envoy::service(self.app, peer);
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let (asking, answered) = (guest.asks(), envoy.call(request));
+            async move {
+                let _asking = asking;
+                answered.await
+            }
+        });
         let mut connection = std::pin::pin!(
             http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -169,12 +193,12 @@ impl Desk {
                 .serve_connection(TokioIo::new(Wiped::new(stream).0), service)
         );
         tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.stop.requested() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+            ended = connection.as_mut() => return ended,
+            () = self.stop.requested() => {}
+            () = guest.told_to_leave() => if !guest.is_asking() { return Ok(()) },
         }
+        connection.as_mut().graceful_shutdown();
+        connection.await
     }
 }
 

@@ -6,7 +6,7 @@
 //! # Layout
 //! - [`config`]: a TOML file overlaid by the environment; errors that say what to do
 //! - [`log`]: text or JSON on standard error
-//! - [`dumps`]: nobody looks into a process's memory
+//! - [`dumps`]: nobody looks into a process's memory; [`descriptors`]: how much it may have open
 //! - [`plain`]: text from outside on a line of ours
 //! - [`service`]: runs a body until it ends or is told to, with a bounded drain
 //! - [`shutdown`]: how a body learns that it shall end
@@ -16,6 +16,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod dumps;
 mod error;
 pub mod exit;

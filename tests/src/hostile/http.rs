@@ -7,7 +7,7 @@ use keywheel_domain::{Address, At, EdgeId, Key, KeySpec, KeyState, KeyringId, Sp
 use keywheel_edge::http::App;
 use keywheel_edge::listen::Listener;
 use keywheel_edge::pulse::Origin as Asked;
-use keywheel_edge::serve::{Speaks, serve};
+use keywheel_edge::serve::{Bounds, Speaks, serve};
 use keywheel_edge::table::{Clocks, Table};
 use keywheel_runtime::Shutdown;
 use keywheel_table::fold::Head;
@@ -69,7 +69,8 @@ impl Edge {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let listener = Listener::Port(listener);
-        runtime.spawn(serve(listener, Speaks::Http, app(), PATIENCE, Shutdown::new(), Duration::ZERO));
+        let bounds = Bounds { connections: 800, grace: PATIENCE, head_time: PATIENCE, drain: Duration::ZERO };
+        runtime.spawn(serve(listener, Speaks::Http, app(), bounds, Shutdown::new()));
         Self { runtime, address }
     }
 

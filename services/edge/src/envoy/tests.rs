@@ -3,7 +3,7 @@
 use crate::http::tests::Site;
 use crate::listen::Listener;
 use crate::place::{Mode, Place};
-use crate::serve::{Speaks, serve};
+use crate::serve::{Bounds, Speaks, serve};
 use envoy_types::ext_authz::v3::pb::{Address, CheckRequest, CheckResponse, HeaderValueOption, HttpResponse};
 use envoy_types::pb::envoy::config::core::v3::{self as core, SocketAddress};
 use envoy_types::pb::envoy::service::auth::v3::AttributeContext;
@@ -13,13 +13,17 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use keywheel_runtime::Shutdown;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use tonic::Code;
 use tonic::transport::Channel;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_millis(100);
 
 struct Envoy {
     site: Site,
+    place: Place,
     client: AuthorizationClient<Channel>,
     stop: Shutdown,
 }
@@ -34,9 +38,10 @@ impl Envoy {
     async fn before(site: Site) -> Envoy {
         let listener = Listener::bind(&Place::parse("127.0.0.1:0").unwrap(), Mode::default()).await.unwrap();
         let (place, stop) = (listener.place().unwrap(), Shutdown::new());
-        tokio::spawn(serve(listener, Speaks::Grpc, site.app.clone(), PATIENCE, stop.clone(), PATIENCE));
+        let bounds = Bounds { connections: 2, grace: GRACE, head_time: PATIENCE, drain: PATIENCE };
+        tokio::spawn(serve(listener, Speaks::Grpc, site.app.clone(), bounds, stop.clone()));
         let client = AuthorizationClient::connect(format!("http://{place}")).await.unwrap();
-        Envoy { site, client, stop }
+        Envoy { site, place, client, stop }
     }
 
     async fn ask(&self, asked: Asked<'_>) -> CheckResponse {
@@ -218,5 +223,28 @@ async fn envoy_tells_where_the_client_is() {
     ] {
         let got = read(&envoy.ask(Asked { headers, source, ..Asked::default() }).await).0;
         assert_eq!(got, status, "{source} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn where_all_places_are_taken_silent_ones_are_given_away_and_an_envoy_that_asks_keeps_its_own() {
+    let mut envoy = Envoy::before(Site::fresh()).await;
+    let Place::Port(address) = envoy.place else { unreachable!() };
+    let key = [envoy.key("active")];
+    let asked = || Asked { headers: &key, ..Asked::default() };
+    for _ in 0..3 {
+        // One that says nothing, and not even that it speaks HTTP/2.
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        for _ in 0..20 {
+            assert_eq!(read(&envoy.ask(asked()).await).0, 200);
+            tokio::time::sleep(GRACE / 10).await;
+        }
+        let client = AuthorizationClient::connect(format!("http://{}", envoy.place));
+        let other = tokio::time::timeout(PATIENCE, client).await.expect("a place").unwrap();
+        let kept = std::mem::replace(&mut envoy.client, other);
+        assert_eq!(read(&envoy.ask(asked()).await).0, 200);
+        let closed = async { while silent.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {} };
+        tokio::time::timeout(PATIENCE, closed).await.expect("closed");
+        envoy.client = kept;
     }
 }

@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 
 const HEAD_TIME: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_millis(100);
+const ENOUGH: usize = 100;
 
 struct Served {
     site: Site,
@@ -20,10 +22,15 @@ struct Served {
 
 impl Served {
     async fn at(place: &str) -> Served {
+        Self::with(place, ENOUGH).await
+    }
+
+    async fn with(place: &str, connections: usize) -> Served {
         let site = Site::fresh();
         let listener = Listener::bind(&Place::parse(place).unwrap(), Mode::default()).await.unwrap();
         let (place, stop) = (listener.place().unwrap(), Shutdown::new());
-        let serving = serve(listener, Speaks::Http, site.app.clone(), HEAD_TIME, stop.clone(), PATIENCE);
+        let bounds = Bounds { connections, grace: GRACE, head_time: HEAD_TIME, drain: PATIENCE };
+        let serving = serve(listener, Speaks::Http, site.app.clone(), bounds, stop.clone());
         Served { site, place, stop, serving: tokio::spawn(serving) }
     }
 
@@ -122,4 +129,33 @@ async fn a_socket_is_served_like_a_port_and_goes_when_it_ends() {
     served.stop.trigger();
     served.serving.await.unwrap();
     assert!(rest(&mut stream).await.is_empty() && !path.exists());
+}
+
+#[tokio::test]
+async fn where_all_places_are_taken_idle_ones_are_given_away_and_busy_ones_are_not() {
+    let served = Served::with("127.0.0.1:0", 3).await;
+    let mut kept = served.connect().await;
+    let (mut silent, mut dribbling) = (served.connect().await, served.connect().await);
+    dribbling.write_all(b"GET /v1").await.unwrap();
+    for _ in 0..20 {
+        kept.write_all(served.head().as_bytes()).await.unwrap();
+        assert!(answer(&mut kept).await.starts_with("HTTP/1.1 200 "));
+        tokio::time::sleep(GRACE / 10).await;
+    }
+    for _ in 0..2 {
+        let mut other = served.connect().await;
+        other.write_all(served.head().as_bytes()).await.unwrap();
+        assert!(answer(&mut other).await.starts_with("HTTP/1.1 200 "));
+        kept.write_all(served.head().as_bytes()).await.unwrap();
+        assert!(answer(&mut kept).await.starts_with("HTTP/1.1 200 "));
+    }
+    assert_eq!([rest(&mut silent).await, rest(&mut dribbling).await], ["", ""]);
+}
+
+#[test]
+fn connections_fit_into_the_descriptors_that_there_are() {
+    for (descriptors, http, grpc) in [(0, 1, 1), (256, 32, 100), (1024, 800, 100), (u64::MAX, 4000, 100)] {
+        let most = [Speaks::Http, Speaks::Grpc].map(|speaks| speaks.connections_max(descriptors));
+        assert_eq!(most, [http, grpc], "{descriptors}");
+    }
 }
