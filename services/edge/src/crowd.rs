@@ -233,6 +233,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(first);
-        assert_eq!(waiting.await.unwrap(), 2);
+        let admitted = tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("a place");
+        assert_eq!(admitted.unwrap(), 2);
     }
 }
