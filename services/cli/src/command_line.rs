@@ -25,7 +25,7 @@ enum Command {
 const ID: &str = "0190a0c2-7b7e-7d3e-8f00-000000000001";
 
 /// Every line that people are shown or would type.
-const FINE: [&str; 44] = [
+const FINE: &[&str] = &[
     "issue acme/app",
     "issue acme/app --scope a --scope b --cidr 10.0.0.0/8 --expires-in 90d --meta k=v --meta l=w",
     "issue acme/app --standing-recipient --output json --timeout 30s --actor alice",
@@ -68,11 +68,17 @@ const FINE: [&str; 44] = [
     "log acme/app -f --from-seq 7 --output json",
     "verify --key-stdin",
     "verify --key-stdin --scope a --scope b --ip 10.0.0.7 --edge edge-1",
+    "audit verify",
+    "audit verify --remember verified.json --listen 3s",
+    "audit verify --file log.jsonl --signers signers.toml --output json",
+    "audit export --format jsonl --file log.jsonl",
+    "audit export --format csv --tenant acme --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z",
+    "audit export --format cloudevents",
     "--output json --context x.json status",
     "up --home x",
 ];
 
-const WRONG: [&str; 27] = [
+const WRONG: &[&str] = &[
     "issue",
     "issue acme",
     "issue ACME/app",
@@ -100,6 +106,11 @@ const WRONG: [&str; 27] = [
     "policy set acme --recipient nobody",
     "verify",
     "status --output yaml",
+    "audit",
+    "audit verify --signers signers.toml",
+    "audit verify --file log.jsonl --remember x.json",
+    "audit export",
+    "audit export --format jsonl --tenant ACME",
 ];
 
 fn parse(line: &str) -> Result<Program, clap::Error> {

@@ -64,8 +64,7 @@ impl Context {
 
     /// How to connect as the operator.
     pub fn bus_options(&self) -> Result<BusOptions, Failure> {
-        let signers = self.signers.as_deref().ok_or_else(no_signers)?;
-        let signers = read_signers(&self.locate(signers))
+        let signers = read_signers(&self.signers_file()?)
             .map_err(|error| Failure::config("signers", format!("signers: {error}")))?;
         Ok(BusOptions {
             url: self.nats_url.clone(),
@@ -76,6 +75,11 @@ impl Context {
             name: "keywheel operator".to_owned(),
             wait: false,
         })
+    }
+
+    /// The signers file.
+    pub fn signers_file(&self) -> Result<PathBuf, Failure> {
+        self.signers.as_deref().map(|file| self.locate(file)).ok_or_else(no_signers)
     }
 
     /// The file with the operator's own recipient seed, whether it exists or not.

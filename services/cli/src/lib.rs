@@ -7,6 +7,7 @@
 //! - [`GlobalOptions`], [`Operator`], [`run()`]: what the one binary composes
 //! - `issue`, `rotate`, `import`, `activate`, `retire`, `revoke`, `rollback`, `policy`: one file per command
 //! - `status`, `edges`, `log`, `verify`, `fetch`, `recipient`: what reads and shows
+//! - `audit`: whether the log is whole, and what goes to an auditor
 //! - `import_rows`, `import_bulk`: many keys at once, checked, then adopted
 //! - `rotate_all`, `rollback_all`, `selection`: a tenant's keyrings at once; `rollback_plan`: what going back does
 //! - `bulk`: many commands sent in batches, each until its outcome is known
@@ -18,6 +19,7 @@
 
 mod activate;
 mod arguments;
+mod audit;
 mod await_activation;
 mod await_receipt;
 mod await_retirement;
@@ -104,6 +106,9 @@ pub enum Operator {
     Edges(edges::Edges),
     /// Show the events
     Log(log::Log),
+    /// Check the log and hand it over: integrity, proofs, exports, reports
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Ask an edge about a key, as a probe: it does not count as use
     Verify(verify::Verify),
 }
@@ -127,6 +132,9 @@ async fn dispatch(
 ) -> Result<u8, Failure> {
     if let Operator::Recipient(recipient) = command {
         return recipient.run(options, screen);
+    }
+    if let Operator::Audit(audit) = command {
+        return audit.run(options, screen).await;
     }
     let context = context::Context::load(options)?;
     if let Operator::Verify(verify) = command {
@@ -153,6 +161,7 @@ async fn on_the_bus(command: Operator, session: &Session<'_>) -> Result<u8, Fail
         Operator::Edges(command) => command.run(session).await,
         Operator::Log(command) => command.run(session).await,
         Operator::Recipient(recipient) => recipient.run(session.options, session.screen),
+        Operator::Audit(audit) => audit.run(session.options, session.screen).await,
         Operator::Verify(command) => command.run(&session.context, session.options, session.screen).await,
     }
 }

@@ -116,7 +116,7 @@ fn of_services() -> Vec<Call> {
 fn of_readers() -> Vec<Call> {
     let mut calls: Vec<Call> = [subject::PULSE_ALL, subject::USAGE_ALL].map(call).into();
     calls.push(api("STREAM.INFO", subject::EVENTS));
-    calls.push(streamed(api("DIRECT.GET", subject::EVENTS)));
+    calls.extend([subject::EVENTS, subject::NOTICES].map(|it| streamed(api("DIRECT.GET", it))));
     calls.extend(replays());
     calls
 }

@@ -75,6 +75,24 @@ impl Context {
         }
     }
 
+    /// For an auditor: what reads the log and the notices about it, and can do nothing.
+    pub fn of_auditor(home: &Home, settings: &Settings) -> Context {
+        let auditor = Role::Auditor.name();
+        Context {
+            nats_url: settings.server.url(),
+            credentials: home.credential(&auditor),
+            tls: settings.server.tls(home, &auditor),
+            inbox_prefix: inbox_prefix(&auditor),
+            edges: Vec::new(),
+            console: None,
+            home: None,
+            lease: None,
+            recipient: None,
+            signers: Some(home.signers()),
+            admin_credentials: None,
+        }
+    }
+
     /// Reads it; `None` when there is none.
     ///
     /// # Errors
@@ -134,6 +152,9 @@ mod tests {
         );
         assert!(read["console"].is_null() && read["credentials"].as_str().unwrap().ends_with("operator.nk"));
         assert_eq!(Context::load(&home.context()).unwrap(), Some(context));
+        let auditor = Context::of_auditor(&home, &settings);
+        assert!(auditor.credentials.ends_with("auditor.nk") && auditor.admin_credentials.is_none());
+        assert_eq!(auditor.inbox_prefix, "_INBOX_auditor");
         Context::withdraw(&home).unwrap();
         assert_eq!(Context::load(&home.context()).unwrap(), None);
     }

@@ -100,6 +100,11 @@ impl Home {
         self.root.join("context.json")
     }
 
+    /// The same for an auditor.
+    pub fn auditor_context(&self) -> PathBuf {
+        self.root.join("auditor.json")
+    }
+
     /// What a second start continues with.
     pub fn settings(&self) -> PathBuf {
         self.root.join("stack.json")

@@ -204,7 +204,7 @@ mod tests {
         );
         assert_eq!(
             lines[6..].join(" "),
-            "\"kw.api.DIRECT.GET.KW_EVENTS\" ] subscribe: [ \"_INBOX_auditor.>\" ] } }"
+            "\"kw.api.DIRECT.GET.KW_EVENTS\" \"kw.api.DIRECT.GET.KW_NOTICES\" ] subscribe: [ \"_INBOX_auditor.>\" ] } }"
         );
     }
 

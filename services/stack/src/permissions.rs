@@ -17,7 +17,7 @@ pub enum Role {
     Operator,
     /// A deciding service.
     Service(Service),
-    /// Reads the log.
+    /// Reads the log, and the notices about it.
     Auditor,
     /// One edge.
     Edge(EdgeId),
@@ -60,7 +60,11 @@ pub fn of(role: &Role, instances: u32) -> Permissions {
         Role::Operator => operator(),
         Role::Service(service) => of_service(*service, instances),
         Role::Auditor => Permissions {
-            publish: vec![api("STREAM.INFO", subject::EVENTS), api("DIRECT.GET", subject::EVENTS)],
+            publish: vec![
+                api("STREAM.INFO", subject::EVENTS),
+                api("DIRECT.GET", subject::EVENTS),
+                api("DIRECT.GET", subject::NOTICES),
+            ],
             subscribe: Vec::new(),
         },
         Role::Edge(edge) => of_edge(edge),

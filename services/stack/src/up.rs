@@ -148,6 +148,7 @@ impl Stack<'_> {
 
         let server = &layout.settings.server;
         let context = Context::of(self.home, &layout.settings, &layout.fleet, server.admin(self.home));
+        Context::of_auditor(self.home, &layout.settings).save(&self.home.auditor_context())?;
         context.save(&self.home.context())?;
         summary::print_ready(self.home, &context, output)?;
         shutdown.requested().await;

@@ -10,6 +10,7 @@
 //! - [`commands`]: publishing commands, waiting for outcomes
 //! - [`intake`]: commands from their queue to their outcomes; `group`: those that were taken together
 //! - [`station`]: what every deciding service starts from
+//! - [`records`]: the log as it is stored, header by header
 //! - [`results`]: outcomes and intents
 //! - [`parcel`]: sealed secrets, staged and delivered
 //! - [`pulses`], [`reports`], [`notices`]: what goes beside the log
@@ -30,6 +31,7 @@ pub mod notices;
 pub mod parcel;
 pub mod pulses;
 mod queue;
+pub mod records;
 pub mod reports;
 pub mod results;
 pub mod station;

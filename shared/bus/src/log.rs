@@ -221,6 +221,16 @@ impl Bus {
         stream: &'static str,
         request: &serde_json::Value,
     ) -> Result<Vec<(Message, At)>, BusError> {
+        let replies = self.direct_replies(stream, request).await?;
+        Ok(replies.iter().filter_map(stored).collect())
+    }
+
+    /// The same, as the bus sends them.
+    pub(crate) async fn direct_replies(
+        &self,
+        stream: &'static str,
+        request: &serde_json::Value,
+    ) -> Result<Vec<async_nats::Message>, BusError> {
         let inbox = self.client().new_inbox();
         let mut replies = self.client().subscribe(inbox.clone()).await.trying("subscribing to replies")?;
         self.client()
@@ -232,7 +242,7 @@ impl Bus {
             let reply = tokio::time::timeout(Duration::from_secs(5), replies.next()).await;
             let reply = reply.trying("waiting for a page of the log")?;
             let Some(reply) = reply.filter(|reply| reply.status.is_none()) else { return Ok(page) };
-            page.extend(stored(&reply));
+            page.push(reply);
         }
     }
 }
@@ -256,7 +266,7 @@ fn to_message(message: StreamMessage) -> (Message, At) {
 }
 
 /// A direct get's reply carries the stored message's place in headers.
-fn stored(reply: &async_nats::Message) -> Option<(Message, At)> {
+pub(crate) fn stored(reply: &async_nats::Message) -> Option<(Message, At)> {
     let headers = reply.headers.as_ref()?;
     let header = |name: &str| headers.get(name).map(|value| value.as_str());
     let message = Message {

@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`fold`]: applies messages of the log in order; rows, watermark and chain hash in one transaction
 //! - `head`: where it stands, guarded against flipped bits
+//! - [`Record`]: a message with all that is stored of it
 //! - [`replay`]: one address folded in memory; what is believed of a message
 //! - `done`: what each command did
 //! - [`target`]: the state that a rollback goes back to
@@ -18,6 +19,7 @@ pub mod doubts;
 mod error;
 pub mod fold;
 mod head;
+mod record;
 pub mod replay;
 mod schema;
 pub mod snapshot;
@@ -28,4 +30,5 @@ pub use answers::Answers;
 pub use doubts::Doubted;
 pub use error::TableError;
 pub use fold::{Applied, Fold, Loaded, Message, Options, look_over};
+pub use record::Record;
 pub use replay::Replay;

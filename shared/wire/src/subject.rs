@@ -186,6 +186,11 @@ pub fn event(address: &Address) -> String {
     }
 }
 
+/// The filter that takes a tenant's events: its keyrings' and its own.
+pub fn events_of(tenant: &Tenant) -> String {
+    format!("kw.evt.{tenant}.*")
+}
+
 /// Reads an event subject back.
 ///
 /// # Errors

@@ -204,6 +204,8 @@ async fn an_operator_commands_and_a_service_answers() {
     let auditor = rig.connect(&Role::Auditor).await;
     assert_eq!(allowed(&auditor, "the log", auditor.page(1, None)).await.len(), 1);
     allowed(&auditor, "head", auditor.head()).await;
+    allowed(&auditor, "notices", auditor.notices(&Address::Installation, "alarm")).await;
+    allowed(&auditor, "records", auditor.records(1, None)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,7 +83,16 @@ pub const NEEDS: &[(&str, &[&str])] = &[
             "$JS.ACK.KW_COMMANDS.retirer.>",
         ],
     ),
-    ("auditor", &["$JS.API.STREAM.INFO.KW_EVENTS", "$JS.API.DIRECT.GET.KW_EVENTS", "hear _INBOX_auditor.>"]),
+    (
+        "auditor",
+        &[
+            "$JS.API.STREAM.INFO.KW_EVENTS",
+            "$JS.API.DIRECT.GET.KW_EVENTS",
+            // Receipts are part of the proofs.
+            "$JS.API.DIRECT.GET.KW_NOTICES",
+            "hear _INBOX_auditor.>",
+        ],
+    ),
     ("edge-a", EDGE),
     ("edge-a-b", EDGE),
     ("edge-issuer", EDGE),

@@ -1,0 +1,16 @@
+//! What an auditor asks of the log: whether it is whole and who wrote it, on its own messages alone.
+//!
+//! Plain functions and folds over messages; whoever has messages, from the bus or from a file, hands them in.
+//!
+//! # Layout
+//! - [`examine`]: what one message says by itself, many of them at once
+//! - [`inspect`]: the messages in order: nothing missing, nothing added, nothing that others saw differently
+//! - [`finding`]: what is wrong, and where
+//! - [`line`](mod@line): the log as lines of JSON, with everything that can be checked
+//! - [`flat`]: the log as CSV and as CloudEvents, for other people's programs
+
+pub mod examine;
+pub mod finding;
+pub mod flat;
+pub mod inspect;
+pub mod line;
