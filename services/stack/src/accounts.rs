@@ -93,11 +93,13 @@ fn of_services() -> Vec<Call> {
         subject::STAGE_ALL,
         subject::DELIVERY_ALL,
         subject::NOTICES_ALL,
+        subject::SNAPSHOTS_ALL,
     ]
     .map(call)
     .into();
     calls.extend([subject::EVENTS, subject::NOTICES, subject::PULSE].map(|it| api("STREAM.INFO", it)));
-    let read = [subject::EVENTS, subject::RESULTS, subject::STAGE, subject::PULSE];
+    let read =
+        [subject::EVENTS, subject::RESULTS, subject::STAGE, subject::PULSE, subject::SNAPSHOTS_STREAM];
     calls.extend(read.map(|it| api("STREAM.MSG.GET", it)));
     calls.push(api("STREAM.MSG.DELETE", subject::STAGE));
     for stream in [subject::EVENTS, subject::RESULTS, subject::DELIVERY, subject::NOTICES] {
@@ -116,7 +118,10 @@ fn of_services() -> Vec<Call> {
 fn of_readers() -> Vec<Call> {
     let mut calls: Vec<Call> = [subject::PULSE_ALL, subject::USAGE_ALL].map(call).into();
     calls.push(api("STREAM.INFO", subject::EVENTS));
-    calls.extend([subject::EVENTS, subject::NOTICES].map(|it| streamed(api("DIRECT.GET", it))));
+    calls.extend(
+        [subject::EVENTS, subject::NOTICES, subject::SNAPSHOTS_STREAM]
+            .map(|it| streamed(api("DIRECT.GET", it))),
+    );
     calls.extend(replays());
     calls
 }

@@ -88,6 +88,7 @@ fn operator() -> Permissions {
 
 fn of_edge(edge: &EdgeId) -> Permissions {
     let mut publish = vec![subject::pulse(edge), subject::usage(edge), api("STREAM.INFO", subject::EVENTS)];
+    publish.push(api("DIRECT.GET", subject::SNAPSHOTS_STREAM));
     publish.extend(replay(&subject::edge_durable(edge)));
     Permissions { publish, subscribe: Vec::new() }
 }
@@ -106,8 +107,9 @@ fn of_service(service: Service, instances: u32) -> Permissions {
         Service::Issuer => staging(),
         // Receipts and barriers are its evidence, so nobody else can write one.
         Service::Propagator => {
-            let own = words(&[subject::DELIVERY_ALL, subject::NOTICES_ALL]);
-            [staging(), own, last_pulses()].concat()
+            let own = words(&[subject::DELIVERY_ALL, subject::NOTICES_ALL, subject::SNAPSHOTS_ALL]);
+            let last = vec![api("STREAM.MSG.GET", subject::SNAPSHOTS_STREAM)];
+            [staging(), own, last, last_pulses()].concat()
         }
         Service::UsageTracker => [queue(subject::USAGE, service), last_pulses()].concat(),
         Service::Retirer => Vec::new(),
@@ -128,7 +130,7 @@ fn heard_by(service: Service) -> Vec<String> {
     let mut subscribe = ["PING", "INFO", "STATS"].map(asked).concat();
     match service {
         Service::Issuer | Service::Retirer => {}
-        Service::Propagator => subscribe.push(subject::PULSE_ALL.to_owned()),
+        Service::Propagator => subscribe.extend(words(&[subject::PULSE_ALL, subject::ASK_SNAPSHOT])),
         Service::UsageTracker => subscribe.push(subject::ASK_USAGE_ALL.to_owned()),
     }
     subscribe
@@ -228,6 +230,7 @@ mod tests {
                 "kw.edge.e1.pulse",
                 "kw.use.e1",
                 "kw.api.STREAM.INFO.KW_EVENTS",
+                "kw.api.DIRECT.GET.OBJ_KW_SNAPSHOTS",
                 "kw.api.CONSUMER.INFO.KW_EVENTS.edge-e1",
                 "kw.api.CONSUMER.MSG.NEXT.KW_EVENTS.edge-e1",
                 "kw.api.CONSUMER.RESET.KW_EVENTS.edge-e1",

@@ -12,6 +12,7 @@ use keywheel_wire::event::EVENT_BYTES_MAX;
 use keywheel_wire::notice::NOTICE_BYTES_MAX;
 use keywheel_wire::outcome::OUTCOME_BYTES_MAX;
 use keywheel_wire::pulse::PULSE_BYTES_MAX;
+use keywheel_wire::snapshot::CHUNK_BYTES_MAX;
 use keywheel_wire::subject::{self, Service, Verb};
 use keywheel_wire::usage::REPORT_BYTES_MAX;
 use std::time::Duration;
@@ -92,6 +93,17 @@ pub fn streams(replicas: usize) -> Vec<Config> {
             ..file(subject::PULSE, all(subject::PULSE_ALL), PULSE_BYTES_MAX)
         },
         Config { deny_delete: true, ..file(subject::NOTICES, all(subject::NOTICES_ALL), NOTICE_BYTES_MAX) },
+        // As every client makes an object store. What is written over goes by rollup, which takes no permission to
+        // delete anything.
+        Config {
+            allow_rollup: true,
+            discard: DiscardPolicy::New,
+            ..file(
+                subject::SNAPSHOTS_STREAM,
+                vec![subject::CHUNKS_ALL.to_owned(), subject::MANIFESTS_ALL.to_owned()],
+                CHUNK_BYTES_MAX,
+            )
+        },
     ]
 }
 
@@ -202,6 +214,7 @@ fn compare(wanted: &Config, found: &Config) -> Vec<String> {
     check("deny_delete", wanted.deny_delete.to_string(), found.deny_delete.to_string());
     check("deny_purge", wanted.deny_purge.to_string(), found.deny_purge.to_string());
     check("allow_direct", wanted.allow_direct.to_string(), found.allow_direct.to_string());
+    check("allow_rollup_hdrs", wanted.allow_rollup.to_string(), found.allow_rollup.to_string());
     check("allow_atomic", wanted.allow_atomic_publish.to_string(), found.allow_atomic_publish.to_string());
     check("allow_msg_ttl", wanted.allow_message_ttl.to_string(), found.allow_message_ttl.to_string());
     let mode = |config: &Config| format!("{:?}", config.persist_mode.unwrap_or_default());

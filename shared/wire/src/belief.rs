@@ -5,7 +5,8 @@ use crate::event::{self, Head, Read};
 use crate::notice::{self, Notice};
 use crate::signature::Signed;
 use crate::signers::Signers;
-use crate::subject::Service;
+use crate::snapshot::{self, Manifest};
+use crate::subject::{self, Service};
 use keywheel_domain::event::FactKind;
 use keywheel_domain::key::Cause;
 use keywheel_domain::{Address, Fact};
@@ -151,5 +152,38 @@ pub fn gives(service: Service, notice: &Notice) -> bool {
         (Notice::Receipt(_), service) => service == Service::Propagator,
         (Notice::Alarm(_), Service::Issuer | Service::Propagator | Service::Retirer) => true,
         (Notice::Alarm(_), Service::UsageTracker) => false,
+    }
+}
+
+/// Reads a manifest as a service that may write snapshots wrote it, of this installation and at this place. What it is
+/// bound to the log has to confirm.
+///
+/// # Errors
+/// Why it does not count.
+pub fn snapshot(
+    signers: &Signers,
+    at: &str,
+    payload: &[u8],
+    signed: Option<&Signed>,
+) -> Result<Manifest, String> {
+    let author = signers.author(signed, at, payload)?;
+    if !takes_snapshots(author) {
+        return Err(format!("the {} may not write snapshots", author.name()));
+    }
+    let (slot, manifest) = snapshot::read(payload).map_err(|error| bounded(&error.to_string()))?;
+    if subject::manifest(slot) != at || slot.name() != manifest.nuid {
+        return Err("it stands in another slot than it says".to_owned());
+    }
+    if manifest.metadata.installation.0 != signers.installation().0 {
+        return Err("it belongs to another installation".to_owned());
+    }
+    Ok(manifest)
+}
+
+/// Whether snapshots are a service's to write.
+pub fn takes_snapshots(service: Service) -> bool {
+    match service {
+        Service::Propagator => true,
+        Service::Issuer | Service::UsageTracker | Service::Retirer => false,
     }
 }

@@ -6,6 +6,7 @@
 //! - [`command`]: what may be published as a command (JSON), checked field by field
 //! - [`outcome`]: what is answered, and the intent that goes before
 //! - [`pulse`], [`usage`], [`delivery`], [`notice`]: the other messages (JSON)
+//! - [`snapshot`]: what a snapshot of the table is bound to (JSON)
 //! - [`policy`]: policies as JSON and MessagePack
 //! - [`text`]: instants, spans and ids as text
 //! - [`chain`]: the running hash over the log
@@ -26,6 +27,7 @@ pub mod policy;
 pub mod pulse;
 pub mod signature;
 pub mod signers;
+pub mod snapshot;
 pub mod subject;
 pub mod text;
 pub mod usage;

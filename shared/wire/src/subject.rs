@@ -2,6 +2,7 @@
 //! project spells one.
 
 use crate::Malformed;
+use crate::snapshot::Slot;
 use keywheel_domain::{Address, Client, EdgeId, KeyringId, Kid, Tenant, Version};
 
 /// The log.
@@ -20,6 +21,10 @@ pub const DELIVERY: &str = "KW_DELIVERY";
 pub const PULSE: &str = "KW_PULSE";
 /// Receipts, alarms, barriers passed.
 pub const NOTICES: &str = "KW_NOTICES";
+/// The object store of snapshots.
+pub const SNAPSHOTS: &str = "KW_SNAPSHOTS";
+/// The stream behind it.
+pub const SNAPSHOTS_STREAM: &str = "OBJ_KW_SNAPSHOTS";
 
 /// All events.
 pub const EVENTS_ALL: &str = "kw.evt.>";
@@ -37,12 +42,20 @@ pub const PULSE_ALL: &str = "kw.edge.*.pulse";
 pub const NOTICES_ALL: &str = "kw.notice.>";
 /// All alarms.
 pub const ALARMS_ALL: &str = "kw.notice.*.*.alarm";
+/// Everything in the store of snapshots.
+pub const SNAPSHOTS_ALL: &str = "$O.KW_SNAPSHOTS.>";
+/// All chunks of snapshots.
+pub const CHUNKS_ALL: &str = "$O.KW_SNAPSHOTS.C.>";
+/// All manifests of snapshots.
+pub const MANIFESTS_ALL: &str = "$O.KW_SNAPSHOTS.M.>";
 /// All commands.
 pub const COMMANDS_ALL: &str = "kw.cmd.>";
 /// Questions to services about what they know beside the log.
 pub const ASK_ALL: &str = "kw.ask.>";
 /// Where the usage-tracker answers who uses which version.
 pub const ASK_USAGE_ALL: &str = "kw.ask.usage.*.*";
+/// Where the propagator is asked to write a snapshot, and answers with its manifest.
+pub const ASK_SNAPSHOT: &str = "kw.ask.snapshot._._";
 
 /// What calls to JetStream begin with.
 pub const API: &str = "$JS.API";
@@ -56,6 +69,8 @@ pub const HEADER_ID: &str = "Nats-Msg-Id";
 pub const HEADER_BATCH: &str = "Nats-Batch-Id";
 /// Header: its place there, from 1.
 pub const HEADER_BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+/// Header: takes all older messages of its subject away.
+pub const HEADER_ROLLUP: &str = "Nats-Rollup";
 /// Header: on the last one of a batch, which stores them all.
 pub const HEADER_BATCH_COMMIT: &str = "Nats-Batch-Commit";
 /// Header: the event's type.
@@ -271,6 +286,16 @@ pub fn pulse(edge: &EdgeId) -> String {
 pub fn notice(address: &Address, kind: &str) -> String {
     let (tenant, client) = tokens(address);
     format!("kw.notice.{tenant}.{client}.{kind}")
+}
+
+/// Where the manifest of the snapshot in a slot lies.
+pub fn manifest(slot: Slot) -> String {
+    format!("$O.KW_SNAPSHOTS.M.{}", slot.token())
+}
+
+/// Where the chunks of the snapshot in a slot lie.
+pub fn chunks(slot: Slot) -> String {
+    format!("$O.KW_SNAPSHOTS.C.{}", slot.name())
 }
 
 /// Where the usage-tracker answers who uses which version of a keyring.

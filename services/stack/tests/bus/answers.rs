@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// One message for each stream, by somebody who may.
-const STORED: [(&str, &str); 8] = [
+const STORED: [(&str, &str); 9] = [
     ("issuer", "kw.evt.acme.web"),
     ("operator", "kw.cmd.acme.web.rotate"),
     ("issuer", "kw.res.id"),
@@ -18,6 +18,7 @@ const STORED: [(&str, &str); 8] = [
     ("propagator", "kw.dlv.acme.web.1"),
     ("edge-e1", "kw.edge.e1.pulse"),
     ("propagator", "kw.notice.acme.web.receipt"),
+    ("propagator", "$O.KW_SNAPSHOTS.C.slot-1"),
 ];
 
 /// Where an answer would do harm: over what is stored, beside it, and at what destroys when it is asked with nothing.
@@ -26,9 +27,20 @@ fn targets() -> Vec<String> {
     let others = ["kw.evt._._", "kw.evt.x.y.z", "kw.res.other", "kw.stage.other", "kw.dlv.acme.web.2"];
     targets.extend(others.map(str::to_owned));
     targets.extend(["kw.notice._._.alarm", "kw.edge.e2.pulse", "kw.use.e2"].map(str::to_owned));
-    for stream in ["EVENTS", "COMMANDS", "RESULTS", "USAGE", "STAGE", "DELIVERY", "PULSE", "NOTICES"] {
+    let streams = [
+        "KW_EVENTS",
+        "KW_COMMANDS",
+        "KW_RESULTS",
+        "KW_USAGE",
+        "KW_STAGE",
+        "KW_DELIVERY",
+        "KW_PULSE",
+        "KW_NOTICES",
+        "OBJ_KW_SNAPSHOTS",
+    ];
+    for stream in streams {
         for call in ["STREAM.PURGE", "STREAM.DELETE", "STREAM.MSG.DELETE", "STREAM.UPDATE"] {
-            targets.extend(["$JS.API", "kw.api"].map(|api| format!("{api}.{call}.KW_{stream}")));
+            targets.extend(["$JS.API", "kw.api"].map(|api| format!("{api}.{call}.{stream}")));
         }
     }
     for durable in ["KW_EVENTS.edge-e2", "KW_EVENTS.issuer-1", "KW_COMMANDS.issuer"] {
@@ -52,7 +64,10 @@ fn requests(role: &str) -> Vec<(String, &'static str)> {
         }
         _ => requests.push(next(&format!("KW_EVENTS.{role}"))),
     }
-    if !role.starts_with("edge-") {
+    if role.starts_with("edge-") {
+        let gets = ["{\"seq\":1}", "{\"seq\":999}", ""];
+        requests.extend(gets.map(|get| ("$JS.API.DIRECT.GET.OBJ_KW_SNAPSHOTS".to_owned(), get)));
+    } else {
         let gets = ["{\"seq\":1}", "{\"seq\":999}", ""];
         requests.extend(gets.map(|get| ("$JS.API.DIRECT.GET.KW_EVENTS".to_owned(), get)));
     }
@@ -90,7 +105,7 @@ async fn an_answer_reaches_no_stream_and_no_call() {
         assert!(stored.contains("\"seq\":1"), "{role} at {subject}: {stored}");
     }
     let before = streams(&rig).await;
-    assert_eq!(before.len(), 8);
+    assert_eq!(before.len(), STORED.len());
     assert!(before.values().all(|(messages, last, _)| (*messages, *last) == (1, 1)), "{before:?}");
 
     let roles = Role::fixed().iter().map(Role::name).collect::<Vec<_>>();

@@ -7,7 +7,7 @@ use expect_test::expect_file;
 use keywheel_stack::permissions::Role;
 use keywheel_stack::settings::Server;
 
-const STREAMS: [&str; 8] = [
+const STREAMS: [&str; 9] = [
     "KW_EVENTS",
     "KW_COMMANDS",
     "KW_RESULTS",
@@ -16,6 +16,7 @@ const STREAMS: [&str; 8] = [
     "KW_DELIVERY",
     "KW_PULSE",
     "KW_NOTICES",
+    "OBJ_KW_SNAPSHOTS",
 ];
 const EDGES: [&str; 3] = ["a", "a-b", "issuer"];
 const SERVICES: [&str; 4] = ["issuer", "propagator", "usage-tracker", "retirer"];
@@ -54,7 +55,12 @@ fn ours() -> Vec<String> {
         "kw.notice.acme.web.alarm",
         "kw.notice._._.alarm",
         "kw.notice.>",
+        "$O.KW_SNAPSHOTS.C.slot-1",
+        "$O.KW_SNAPSHOTS.M.c2xvdC0x",
+        "$O.KW_SNAPSHOTS.>",
+        "$O.>",
         "kw.ask.usage.acme.web",
+        "kw.ask.snapshot._._",
         "kw.ask.usage.*.*",
         "kw.ask.>",
         "kw.use.*",

@@ -45,6 +45,10 @@ pub const NEEDS: &[(&str, &[&str])] = &[
     (
         "propagator",
         &[
+            // It writes snapshots, and looks where the last one ended.
+            "$O.KW_SNAPSHOTS.>",
+            "$JS.API.STREAM.MSG.GET.OBJ_KW_SNAPSHOTS",
+            "hear kw.ask.snapshot._._",
             "kw.res.*",
             "kw.notice.*.*.*",
             "kw.stage.*",
@@ -126,6 +130,8 @@ const EDGE: &[&str] = &[
     "kw.edge.EDGE.pulse",
     "kw.use.EDGE",
     "$JS.API.STREAM.INFO.KW_EVENTS",
+    // Snapshots, from which it starts.
+    "$JS.API.DIRECT.GET.OBJ_KW_SNAPSHOTS",
     "$JS.API.CONSUMER.INFO.KW_EVENTS.ROLE",
     "$JS.API.CONSUMER.MSG.NEXT.KW_EVENTS.ROLE",
     "$JS.API.CONSUMER.RESET.KW_EVENTS.ROLE",

@@ -13,6 +13,7 @@ use keywheel_wire::notice::{self, Alarm, Notice, Receipt, Unreached};
 use keywheel_wire::outcome::{self, Intent, Outcome};
 use keywheel_wire::policy::whole;
 use keywheel_wire::pulse::{self, Pulse};
+use keywheel_wire::snapshot::{self, Bound, ContentHash, Count, Manifest};
 use keywheel_wire::subject::Verb;
 use keywheel_wire::text::{Hex32, Id, Moment};
 use keywheel_wire::usage::{self, LastReport, Report, Silent, Usage, UsageAt, VersionUse};
@@ -194,6 +195,36 @@ fn notices_are_as_ever() {
     let detail = "edge-b differs from its peers at 4711".to_owned();
     let alarm = Alarm { code: "digest_differs".into(), detail, at: Moment(NOON), seq: Some(4711) };
     check("notice-alarm", &Notice::Alarm(alarm), notice::read);
+}
+
+#[test]
+fn snapshots_are_as_ever() {
+    let count = |number| Count::of(number).unwrap();
+    let metadata = Bound {
+        installation: Id(0x0b5e_55ed_0000_4000_8000_0000_0000_0001),
+        log_created: Moment(NOON),
+        watermark: count(4711),
+        chain: Hex32([0xc4; 32]),
+        chain_before: Hex32([0xc3; 32]),
+        table_digest: Hex32([0xd1; 32]),
+        format: count(1),
+        first_chunk: count(17),
+        last_chunk: count(18),
+    };
+    let manifest = Manifest {
+        name: "slot-2".into(),
+        bucket: "KW_SNAPSHOTS".into(),
+        nuid: "slot-2".into(),
+        size: 700_000,
+        chunks: 2,
+        mtime: Moment(NOON),
+        digest: ContentHash([0x5a; 32]),
+        metadata,
+    };
+    check("manifest", &manifest, |payload| snapshot::read(payload).map(|(_, manifest)| manifest));
+    let (slot, _) = snapshot::read(&std::fs::read(path("manifest.json")).unwrap()).unwrap();
+    assert_eq!(keywheel_wire::subject::manifest(slot), "$O.KW_SNAPSHOTS.M.c2xvdC0y");
+    assert_eq!(keywheel_wire::subject::chunks(slot), "$O.KW_SNAPSHOTS.C.slot-2");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use keywheel_wire::event::{self, Link};
 use keywheel_wire::notice::{self, Notice};
 use keywheel_wire::signature::{Signed, Signer};
 use keywheel_wire::signers::{Installation, Signers};
+use keywheel_wire::snapshot;
 use keywheel_wire::subject::{self, Service};
+use keywheel_wire::text;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 
@@ -211,6 +213,34 @@ fn a_notice_is_believed_from_who_may_give_it() {
         let elsewhere = "kw.notice.acme.other.receipt";
         assert!(belief::notice(&keys.signers(), elsewhere, &payload, Some(&signed)).is_err());
     }
+}
+
+#[test]
+fn a_snapshot_is_believed_from_the_propagator_alone_at_its_own_place() {
+    let keys = Keys::fresh();
+    let sample = std::fs::read(crate::golden::path("manifest.json")).unwrap();
+    let (slot, mut manifest) = snapshot::read(&sample).unwrap();
+    let at = subject::manifest(slot);
+    let judge = |service: Service, at: &str, manifest: &snapshot::Manifest| {
+        let payload = serde_json::to_vec(manifest).unwrap();
+        let signed = keys.of(service).sign(at, &payload).unwrap();
+        belief::snapshot(&keys.signers(), at, &payload, Some(&signed))
+    };
+    manifest.metadata.installation = text::Id(OURS.0 + 1);
+    assert!(judge(Service::Propagator, &at, &manifest).unwrap_err().contains("another installation"));
+    manifest.metadata.installation = text::Id(OURS.0);
+    for service in Service::ALL {
+        let judged = judge(service, &at, &manifest);
+        assert_eq!(judged.is_ok(), service == Service::Propagator, "{}: {judged:?}", service.name());
+    }
+    let other = snapshot::Slot::all().map(subject::manifest).find(|other| *other != at).unwrap();
+    assert!(judge(Service::Propagator, &other, &manifest).unwrap_err().contains("another slot"));
+    let payload = serde_json::to_vec(&manifest).unwrap();
+    let moved = keys.of(Service::Propagator).sign(&at, &payload).unwrap();
+    assert!(belief::snapshot(&keys.signers(), &other, &payload, Some(&moved)).is_err());
+    assert!(belief::snapshot(&keys.signers(), &at, &payload, None).is_err());
+    manifest.nuid = "slot-3".to_owned();
+    assert!(judge(Service::Propagator, &at, &manifest).unwrap_err().contains("another slot"));
 }
 
 #[test]
