@@ -6,6 +6,7 @@ use crate::{Bus, BusError};
 use async_nats::service::{Service as Micro, ServiceExt};
 use futures_util::StreamExt;
 use keywheel_domain::KeyringId;
+use keywheel_wire::snapshot::{Answer, Manifest};
 use keywheel_wire::subject;
 use keywheel_wire::usage::Usage;
 use std::time::Duration;
@@ -49,9 +50,7 @@ impl Bus {
         let endpoint = registered._service.endpoint_builder().name("usage").add(subject::ASK_USAGE_ALL).await;
         let mut requests = endpoint.trying("offering the usage endpoint")?;
         while let Some(request) = requests.next().await {
-            // Whoever asks chooses where the answer goes; it must not go into a stream.
-            let to_an_inbox = request.message.reply.as_ref().is_some_and(|reply| reply.starts_with("_INBOX"));
-            if !to_an_inbox {
+            if !is_to_an_inbox(&request) {
                 continue;
             }
             let usage = match subject::parse_ask_usage(&request.message.subject) {
@@ -66,6 +65,45 @@ impl Bus {
         Ok(())
     }
 
+    /// Answers those who ask for a snapshot until the connection ends, one after the other.
+    ///
+    /// # Errors
+    /// When the bus refuses the endpoint.
+    pub async fn answer_snapshots<F: Future<Output = Result<Manifest, BusError>> + Send>(
+        &self,
+        registered: &Registered,
+        write: impl Fn() -> F + Send,
+    ) -> Result<(), BusError> {
+        let endpoint = registered._service.endpoint_builder().name("snapshot").add(subject::ASK_SNAPSHOT).await;
+        let mut requests = endpoint.trying("offering the snapshot endpoint")?;
+        while let Some(request) = requests.next().await {
+            if !is_to_an_inbox(&request) {
+                continue;
+            }
+            let answer = match write().await {
+                Ok(manifest) => Answer { manifest: Some(manifest), error: None },
+                Err(error) => Answer { manifest: None, error: Some(error.to_string()) },
+            };
+            let payload = serde_json::to_vec(&answer).trying("writing an answer")?;
+            if let Err(error) = request.respond(Ok(payload.into())).await {
+                tracing::debug!(%error, "an answer could not be sent");
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the propagator write a snapshot. The inner error says why it did not.
+    ///
+    /// # Errors
+    /// When nobody answers within `patience`.
+    pub async fn ask_snapshot(&self, patience: Duration) -> Result<Result<Manifest, String>, BusError> {
+        const WHAT: &str = "asking the propagator for a snapshot";
+        let request = async_nats::Request::new().timeout(Some(patience));
+        let reply = self.client().send_request(subject::ASK_SNAPSHOT, request).await.trying(WHAT)?;
+        let answer: Answer = serde_json::from_slice(&reply.payload).trying(WHAT)?;
+        Ok(answer.manifest.ok_or_else(|| answer.error.unwrap_or_else(|| "it did not say why".to_owned())))
+    }
+
     /// Asks the usage-tracker who uses which version of a keyring.
     ///
     /// # Errors
@@ -76,4 +114,9 @@ impl Bus {
         let reply = reply.trying("asking the usage-tracker")?.trying("asking the usage-tracker")?;
         serde_json::from_slice(&reply.payload).trying("reading the usage-tracker's answer")
     }
+}
+
+/// Whoever asks chooses where the answer goes; it must not go into a stream.
+fn is_to_an_inbox(request: &async_nats::service::Request) -> bool {
+    request.message.reply.as_ref().is_some_and(|reply| reply.starts_with("_INBOX"))
 }

@@ -62,7 +62,42 @@ impl SharedFold {
 /// # Errors
 /// When SQLite fails.
 pub fn note_log_created(fold: &mut Fold, created: At) -> Result<(), TableError> {
-    fold.apply(&[], &[(CREATED, created.0.to_be_bytes().to_vec())]).map(drop)
+    fold.apply(&[], &[created_note(created)]).map(drop)
+}
+
+/// The same as a note, for whoever commits it with other things.
+pub fn created_note(created: At) -> (&'static str, Vec<u8>) {
+    (CREATED, created.0.to_be_bytes().to_vec())
+}
+
+/// Whether the log is one that was created at `created` and has the message at `head` that led to its hash, as the
+/// reader of `durable` is given it. The inner error says what contradicts.
+///
+/// # Errors
+/// When the bus cannot be asked.
+pub async fn confirms(
+    bus: &Bus,
+    durable: &str,
+    head: Head,
+    created: At,
+) -> Result<Result<(), String>, BusError> {
+    let log = bus.head().await?;
+    if log.created != created {
+        return Ok(Err("it is of another log".to_owned()));
+    }
+    if log.seq < head.watermark {
+        return Ok(Err(format!("it stands at {}, the log ends at {}", head.watermark, log.seq)));
+    }
+    let consumer = rewound(bus, durable, head.watermark).await?;
+    let messages = consumer.batch().max_messages(1).expires(PULL).messages().await;
+    let first = tokio::time::timeout(PULL * 2, messages.trying("pulling from the log")?.next()).await;
+    let Some(message) = first.trying("waiting for the log")? else {
+        return Err(BusError::failed("reading the log")(&"it gives no message"));
+    };
+    let message = to_message(&message.trying("reading the log")?).trying("reading the log")?;
+    let chain = head.chain_before.next(message.seq, &message.subject, &message.payload);
+    let continues = message.seq == head.watermark && chain == head.chain;
+    Ok(if continues { Ok(()) } else { Err(format!("the log has another message at {}", head.watermark)) })
 }
 
 /// Takes what was applied, after it was committed. It runs between two batches: what it does is
@@ -181,11 +216,7 @@ impl Follower {
 
     /// Begins at the watermark itself: the first message then confirms the hash there.
     async fn rewind(&self) -> Result<Consumer<Config>, BusError> {
-        let stream = self.bus.stream(subject::EVENTS).await?;
-        let from = self.fold.head().watermark.max(1);
-        let reset = stream.reset_consumer(&self.durable, Some(from)).await;
-        reset.trying("rewinding the durable")?;
-        stream.get_consumer(&self.durable).await.trying("opening the durable")
+        rewound(&self.bus, &self.durable, self.fold.head().watermark).await
     }
 
     /// Applies what comes in one pull, and says how many messages that were.
@@ -229,6 +260,13 @@ impl Follower {
         self.watermark.send_replace(head.watermark);
         Ok(())
     }
+}
+
+async fn rewound(bus: &Bus, durable: &str, watermark: u64) -> Result<Consumer<Config>, BusError> {
+    let stream = bus.stream(subject::EVENTS).await?;
+    let reset = stream.reset_consumer(durable, Some(watermark.max(1))).await;
+    reset.trying("rewinding the durable")?;
+    stream.get_consumer(durable).await.trying("opening the durable")
 }
 
 /// A log that was read again from its beginning: the same up to where it was known?

@@ -14,6 +14,7 @@
 //! - [`results`]: outcomes and intents
 //! - [`parcel`]: sealed secrets, staged and delivered
 //! - [`pulses`], [`reports`], [`notices`]: what goes beside the log
+//! - [`snapshots`]: of the table, put and read chunk by chunk
 //! - [`ask`]: micro service registration, questions and answers
 //! - [`BusError`]: what can go wrong
 
@@ -34,6 +35,7 @@ mod queue;
 pub mod records;
 pub mod reports;
 pub mod results;
+pub mod snapshots;
 pub mod station;
 mod tls;
 pub mod topology;

@@ -162,3 +162,12 @@ impl<'de> Deserialize<'de> for Count {
         Count::of(number).map_err(D::Error::custom)
     }
 }
+
+/// What is answered to whoever asks for a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The one that was written.
+    pub manifest: Option<Manifest>,
+    /// Why none was.
+    pub error: Option<String>,
+}
