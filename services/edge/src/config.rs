@@ -33,6 +33,10 @@ pub struct Config {
     /// How often it reports use.
     #[serde(default = "one_second")]
     pub report_every: Length,
+    /// Whether an empty table begins with a snapshot: the propagator is believed for what is in it. Without, the whole
+    /// log is read, and each service believed for what is its own to say.
+    #[serde(default = "yes")]
+    pub snapshots: bool,
     /// How to reach the bus.
     pub bus: BusConfig,
     /// Where to answer.
@@ -148,6 +152,10 @@ impl Config {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn one_second() -> Length {
     Length(Span::secs(1))
 }
@@ -202,7 +210,7 @@ mod tests {
             config.http.trusted_proxies,
             ["127.0.0.1/32".parse().unwrap(), "::1/128".parse().unwrap()]
         );
-        assert_eq!(config.grpc.listen, None);
+        assert_eq!((config.grpc.listen, config.snapshots), (None, true));
         assert_eq!(config.key.0, Brand::default());
     }
 

@@ -1,6 +1,7 @@
 //! From the log into the table: rows commit first, then they answer, then the watermark is told.
 
 use crate::metrics::{Alarm, Metrics};
+use crate::start;
 use crate::storage::{self, Files};
 use crate::table::Table;
 use keywheel_bus::follow::{Sink, note_log_created};
@@ -19,6 +20,8 @@ use tokio::sync::watch;
 
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 const AWAY: Duration = Duration::from_millis(50);
+/// How often a beginning with a snapshot is tried, before the whole log is read instead.
+const BEGINNINGS: u32 = 3;
 
 /// What is not as it should be, found by looking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +78,13 @@ impl Replica {
     async fn doubted(&self) -> Doubt {
         let mut doubts = self.doubt.subscribe();
         loop {
-            if let Some(doubt) = self.doubt.send_replace(None) {
+            let mut found = None;
+            // Only what is taken is a change: else this would wake itself for ever.
+            self.doubt.send_if_modified(|doubt| {
+                found = doubt.take();
+                found.is_some()
+            });
+            if let Some(doubt) = found {
                 return doubt;
             }
             // The sender lives as long as this.
@@ -123,6 +132,16 @@ impl Replica {
             self.fold.replace(fold);
             Ok(())
         })
+    }
+
+    /// The empty database begins at `head` now. What cannot be read back is not followed any further.
+    pub(crate) fn begun(&self, head: Head) {
+        if self.table.is_rebuilding() && !self.table.rebuilt_to(head) {
+            return;
+        }
+        if let Err(error) = self.load() {
+            self.doubt(Doubt::Database(error.to_string()));
+        }
     }
 
     /// Lets answer what is committed, all of it.
@@ -191,7 +210,7 @@ fn trouble(error: &BusError) -> Trouble {
 /// knows and grows stale: an answer from a log that cannot be trusted would be worse, and a restart reads
 /// everything again. When the database is damaged under way, the table goes on answering too, and the
 /// log is read into a new one, which then takes its place.
-pub async fn run(bus: Bus, durable: String, replica: Replica, stop: Shutdown) {
+pub async fn run(bus: Bus, durable: String, replica: Replica, snapshots: bool, stop: Shutdown) {
     // A question that is asked before there is a connection is only given up after seconds.
     while !bus.is_connected() {
         if !stop.pause(AWAY).await {
@@ -204,6 +223,12 @@ pub async fn run(bus: Bus, durable: String, replica: Replica, stop: Shutdown) {
         let trouble = if is_lost {
             Trouble::Passing
         } else {
+            if snapshots && replica.fold.head().watermark == 0 {
+                tokio::select! {
+                    () = stop.requested() => return,
+                    () = begin(&bus, &durable, &replica) => {}
+                }
+            }
             let Some(trouble) = follow(&bus, &durable, &replica, &stop).await else { return };
             trouble
         };
@@ -235,16 +260,30 @@ fn is_kept(replica: &Replica, kept: anyhow::Result<()>) -> Option<()> {
     told.ok()
 }
 
+/// Begins an empty database with a snapshot, where there is one that is good for it.
+async fn begin(bus: &Bus, durable: &str, replica: &Replica) {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+    for _ in 0..BEGINNINGS {
+        match start::begin(bus, durable, replica, replica.table.status().head).await {
+            Ok(_) => return,
+            Err(error) => tracing::warn!("cannot begin with a snapshot: {error:#}"),
+        }
+        tokio::time::sleep(backoff.delay()).await;
+    }
+}
+
 /// Until `stop`, or what ended it.
 async fn follow(bus: &Bus, durable: &str, replica: &Replica, stop: &Shutdown) -> Option<Trouble> {
     let known = replica.table.status().head;
     let follower = Follower::new(bus.clone(), replica.fold.clone(), durable.to_owned()).knowing(known);
     let doubt = tokio::select! {
+        // What is in doubt is never applied to.
+        biased;
+        doubt = replica.doubted() => doubt,
         ended = follower.run(replica.clone(), stop.requested()) => {
             let error = ended.err()?;
             return Some(tell(replica, trouble(&error), &error));
         }
-        doubt = replica.doubted() => doubt,
     };
     let trouble = match doubt {
         Doubt::Database(why) => Trouble::Rebuild(why),

@@ -11,7 +11,8 @@
 //! - [`verify`]: the check itself; [`address`]: where a request comes from; [`tally`]: what was accepted
 //! - [`table`]: the one lock that the answers, the lease and the tally's closing stand under; `stripes`:
 //!   what threads have each for themselves
-//! - [`storage`]: its database, opened or set aside; [`follow`]: from the log into the table;
+//! - [`storage`]: its database, opened or set aside; [`start`]: begun with a snapshot; [`follow`]: from the log into
+//!   the table;
 //!   [`scrub`]: whether both are what they were
 //! - [`pulse`], [`report`]: what it says of itself; [`upkeep`]: all that keeps a table
 //! - [`http`] and its parts, [`envoy`]: what others ask it; [`metrics`]: what operators watch
@@ -45,6 +46,7 @@ mod run;
 pub mod scrub;
 #[cfg(feature = "server")]
 pub mod serve;
+pub mod start;
 pub mod storage;
 mod stripes;
 pub mod table;

@@ -61,6 +61,8 @@ pub enum Alarm {
     Damaged,
     /// The database does not take what is to be kept.
     Storage,
+    /// A snapshot that lies in the store is not one of this log.
+    Snapshot,
 }
 
 /// Whether the bus took something.
@@ -98,6 +100,7 @@ pub struct Metrics {
     alarms: Family<Kind, Counter>,
     pulses: Family<Outcome, Counter>,
     reports: Family<Outcome, Counter>,
+    snapshots: Counter,
     watermark: Gauge,
     lag: Gauge,
     lag_seconds: Seconds,
@@ -128,6 +131,7 @@ impl Metrics {
             alarms: Family::default(),
             pulses: Family::default(),
             reports: Family::default(),
+            snapshots: Counter::default(),
             watermark: Gauge::default(),
             lag: Gauge::default(),
             lag_seconds: Seconds::default(),
@@ -176,6 +180,7 @@ impl Metrics {
         registry.register("alarms", "What somebody should look at", self.alarms.clone());
         registry.register("pulses", "Handshakes with the log", self.pulses.clone());
         registry.register("reports", "Attempts to report use", self.reports.clone());
+        registry.register("snapshots", "Beginnings of a table with a snapshot", self.snapshots.clone());
         let waiting = self.waiting.clone();
         registry.register("versions_waiting", "Versions whose use no report has carried yet", waiting);
         registry.register("watermark", "Log sequence that answers", self.watermark.clone());
@@ -267,6 +272,11 @@ impl Metrics {
         self.crowded_out.inc_by(many as u64);
     }
 
+    /// Counts a beginning with a snapshot.
+    pub fn begun(&self) {
+        self.snapshots.inc();
+    }
+
     /// Counts a handshake.
     pub fn pulse(&self, sent: Sent) {
         self.pulses.get_or_create(&Outcome { outcome: sent.word() }).inc();
@@ -332,7 +342,8 @@ fn signed(n: u64) -> i64 {
 }
 
 impl Alarm {
-    const ALL: [Alarm; 4] = [Alarm::Message, Alarm::Diverged, Alarm::Damaged, Alarm::Storage];
+    const ALL: [Alarm; 5] =
+        [Alarm::Message, Alarm::Diverged, Alarm::Damaged, Alarm::Storage, Alarm::Snapshot];
 
     fn word(self) -> &'static str {
         match self {
@@ -340,6 +351,7 @@ impl Alarm {
             Alarm::Diverged => "diverged",
             Alarm::Damaged => "damaged",
             Alarm::Storage => "storage",
+            Alarm::Snapshot => "snapshot",
         }
     }
 }

@@ -126,7 +126,7 @@ impl Upkeep {
             stop.clone(),
         );
         vec![
-            tokio::spawn(follow::run(bus.clone(), durable, replica.clone(), stop.clone())),
+            tokio::spawn(follow::run(bus.clone(), durable, replica.clone(), config.snapshots, stop.clone())),
             tokio::spawn(scrub::run(replica.clone(), stop.clone())),
             tokio::spawn(follow::keep(replica.clone(), stop.clone())),
             tokio::spawn(pulses),

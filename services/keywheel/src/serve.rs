@@ -56,7 +56,7 @@ trait Logs {
 macro_rules! logs {
     ($($config:ty),*) => { $(impl Logs for $config { fn log(&self) -> &LogConfig { &self.log } })* };
 }
-logs!(keywheel_issuer::Config, keywheel_propagator::Config, keywheel_edge::Config);
+logs!(keywheel_issuer::Config, keywheel_propagator::Config, keywheel_retirer::Config, keywheel_edge::Config);
 
 fn serve<C, F, R, E>(file: Option<&Path>, name: &str, run: F) -> ExitCode
 where

@@ -9,31 +9,31 @@
 //! - [`commands`]: the roster and passing the barrier by hand
 //! - [`listen`]: pulses, heard and read back
 //! - [`doubts`]: alarms of messages that nobody applies
+//! - [`snapshots`]: of its fold, for edges that start; [`config`]: what it is told
 
 pub mod agreement;
 pub mod carry;
 pub mod clocks;
 pub mod commands;
+pub mod config;
 pub mod desk;
 pub mod doubts;
 pub mod fleet;
 pub mod listen;
+pub mod snapshots;
 
 use crate::carry::Carrier;
+pub use crate::config::Config;
 use crate::desk::Desk;
 use keywheel_bus::follow::Sink;
 use keywheel_bus::gate::Sources;
-use keywheel_bus::{BusError, Station, StationConfig, intake};
+use keywheel_bus::{BusError, Station, intake};
 use keywheel_domain::{Address, At, Event, Fact};
-use keywheel_runtime::log::LogConfig;
 use keywheel_runtime::{Shutdown, clock};
 use keywheel_table::{Applied, fold::Head};
 use keywheel_wire::subject::Service;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
-
-/// The propagator's configuration.
-pub type Config = StationConfig<LogConfig>;
 
 /// The desk, shared by the tasks that feed it and the one that works it off.
 #[derive(Clone)]
@@ -81,6 +81,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), BusError> {
     let roster = station.gate.fold().lock().load(&Address::Installation, None)?.state.edges;
     desk.lock().set_roster(roster, clock::boot_ms());
     let carrier = Carrier { gate: station.gate.clone(), desk: desk.clone(), lease: config.lease.0 };
+    let writer = snapshots::Writer::new(station.gate.clone(), station.database.clone(), config.snapshot);
     let handler = commands::Propagator { desk: desk.clone(), gate: station.gate.clone() };
     let work = async {
         tokio::try_join!(
@@ -88,6 +89,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), BusError> {
             listen::run(&station.gate, &desk, config.lease.0, &shutdown),
             carrier.run(&shutdown),
             doubts::run(&station.gate, &shutdown),
+            writer.run(&station.registered, &shutdown),
         )
         .map(|_| ())
     };

@@ -98,8 +98,7 @@ fn of_services() -> Vec<Call> {
     .map(call)
     .into();
     calls.extend([subject::EVENTS, subject::NOTICES, subject::PULSE].map(|it| api("STREAM.INFO", it)));
-    let read =
-        [subject::EVENTS, subject::RESULTS, subject::STAGE, subject::PULSE, subject::SNAPSHOTS_STREAM];
+    let read = [subject::EVENTS, subject::RESULTS, subject::STAGE, subject::PULSE, subject::SNAPSHOTS_STREAM];
     calls.extend(read.map(|it| api("STREAM.MSG.GET", it)));
     calls.push(api("STREAM.MSG.DELETE", subject::STAGE));
     for stream in [subject::EVENTS, subject::RESULTS, subject::DELIVERY, subject::NOTICES] {

@@ -1,4 +1,4 @@
-//! `keywheel edge add|remove`: an edge gets its credential, durable and place on the roster, or loses them.
+//! `keywheel edge add|remove|snapshot`: an edge gets its credential, durable and place on the roster, or loses them.
 
 use crate::admission::{eventually, is_let_in, is_shut_out};
 use crate::certificates;
@@ -11,6 +11,7 @@ use crate::permissions::Role;
 use crate::place::Place;
 use crate::ports::{self, Finder, Scheme};
 use crate::settings::{Edge, Server};
+use crate::snapshot_cli::Snapshot;
 use crate::{process_config, secrets, summary};
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
@@ -36,6 +37,9 @@ pub enum EdgeCommand {
     /// Withdraw an edge's credential, then take it off the roster
     #[command(after_help = "Example:\n  keywheel edge remove paris")]
     Remove(Remove),
+    /// Have a snapshot of the table written now, with which edges start
+    #[command(after_help = "Example:\n  keywheel edge snapshot")]
+    Snapshot(Snapshot),
 }
 
 /// What `edge add` takes.
@@ -87,6 +91,7 @@ impl EdgeCommand {
         let done = match self {
             EdgeCommand::Add(add) => add.run(options).await,
             EdgeCommand::Remove(remove) => remove.run(options).await,
+            EdgeCommand::Snapshot(snapshot) => snapshot.run(options).await,
         };
         done.map_or_else(|error| report(&error, options.output), |()| exit::DONE)
     }

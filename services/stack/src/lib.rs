@@ -1,7 +1,7 @@
-//! The local stack: `keywheel up` runs everything on one machine, `keywheel edge add|remove` changes its fleet.
+//! The local stack: `keywheel up` runs everything on one machine, `keywheel edge add|remove|snapshot` changes its fleet.
 //!
 //! # Layout
-//! - [`up`], [`edge_cli`]: the commands
+//! - [`up`], [`edge_cli`], [`snapshot_cli`]: the commands
 //! - [`plan`]: what a start will run, from what the [`home`] remembers ([`settings`]) and the command line says
 //! - [`accounts`], [`permissions`], [`nats_conf`]: who may do what on the bus, as a server configuration
 //! - [`certificates`], [`tls_flags`]: TLS on the bus
@@ -33,6 +33,7 @@ pub mod process_config;
 pub mod ready;
 pub mod secrets;
 pub mod settings;
+pub mod snapshot_cli;
 pub mod spawn;
 pub mod summary;
 pub mod tls_flags;

@@ -65,7 +65,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         station = opening => station?,
         () = shutdown.requested() => return Ok(()),
     };
-    let Station { bus, gate, follower, registered } = station;
+    let Station { bus, gate, follower, registered, database: _ } = station;
     let agenda = Shared::new(first_agenda(&gate)?);
     let mut tracker = Tracker::new(&bus, &gate, &ledger, &agenda, config.lease.0);
     let ended = tokio::select! {

@@ -74,7 +74,8 @@ impl Bus {
         registered: &Registered,
         write: impl Fn() -> F + Send,
     ) -> Result<(), BusError> {
-        let endpoint = registered._service.endpoint_builder().name("snapshot").add(subject::ASK_SNAPSHOT).await;
+        let endpoint =
+            registered._service.endpoint_builder().name("snapshot").add(subject::ASK_SNAPSHOT).await;
         let mut requests = endpoint.trying("offering the snapshot endpoint")?;
         while let Some(request) = requests.next().await {
             if !is_to_an_inbox(&request) {

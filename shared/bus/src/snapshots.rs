@@ -15,6 +15,7 @@ use keywheel_wire::snapshot::{Bound, CHUNK_BYTES_MAX, ContentHash, Count, Manife
 use keywheel_wire::subject;
 use keywheel_wire::text::{Hex32, Id, Moment};
 use sha2::{Digest, Sha256};
+use std::cmp::Reverse;
 use std::io::{self, Read};
 
 /// Chunks that are in memory at once.
@@ -172,20 +173,21 @@ impl Bus {
         Ok(())
     }
 
-    /// The manifests that lie in the store, the newest position first, each as it is believed or with the reason why
-    /// it is not. By direct get, which is all that edges may.
+    /// The manifests that lie in the store: first why those are not believed that are not, then the newest position
+    /// first. By direct get, which is all that edges may.
     ///
     /// # Errors
     /// When the bus cannot be asked.
     pub async fn manifests(&self) -> Result<Vec<Result<Manifest, String>>, BusError> {
-        let request = serde_json::json!({ "multi_last": [subject::MANIFESTS_ALL], "batch": Slot::all().count() });
+        let request =
+            serde_json::json!({ "multi_last": [subject::MANIFESTS_ALL], "batch": Slot::all().count() });
         let found = self.direct_get(subject::SNAPSHOTS_STREAM, &request).await?;
         let read = |(message, _): (Message, At)| {
             let Message { seq: _, subject, payload, signed } = message;
             belief::snapshot(self.signers(), &subject, &payload, signed.as_ref())
         };
         let mut all: Vec<_> = found.into_iter().map(read).collect();
-        all.sort_by_key(|read| std::cmp::Reverse(read.as_ref().map(|it| it.metadata.watermark).ok()));
+        all.sort_by_key(|read| read.as_ref().ok().map(|it| Reverse(it.metadata.watermark)));
         Ok(all)
     }
 

@@ -64,6 +64,8 @@ pub struct Station {
     pub follower: Follower,
     /// Its entry in `nats micro ls`.
     pub registered: Registered,
+    /// The file of its fold.
+    pub database: PathBuf,
 }
 
 impl Station {
@@ -93,7 +95,7 @@ impl Station {
         let instance = instance.to_string();
         let registered =
             bus.register(service.name(), env!("CARGO_PKG_VERSION"), &[("instance", &instance)]).await?;
-        Ok(Station { bus, gate, follower, registered })
+        Ok(Station { bus, gate, follower, registered, database: path })
     }
 
     /// Follows the log for as long as `work` runs: work that is being finished still needs the fold to

@@ -126,7 +126,8 @@ pub fn read(payload: &[u8]) -> Result<(Slot, Manifest), Malformed> {
         return Err(Malformed::new("", format!("a manifest has at most {MANIFEST_BYTES_MAX} bytes")));
     }
     let manifest: Manifest = document::read(payload)?;
-    let slot = Slot::named(&manifest.name).ok_or_else(|| Malformed::new("name", "is no slot of snapshots"))?;
+    let slot =
+        Slot::named(&manifest.name).ok_or_else(|| Malformed::new("name", "is no slot of snapshots"))?;
     if manifest.bucket != SNAPSHOTS {
         return Err(Malformed::new("bucket", "is another store's"));
     }

@@ -113,6 +113,10 @@ fn edge() -> EdgeId {
     EdgeId::parse("e1").unwrap()
 }
 
+fn slot() -> keywheel_wire::snapshot::Slot {
+    keywheel_wire::snapshot::Slot::all().next().unwrap()
+}
+
 /// A subject of every channel, spelled by the code.
 fn subjects() -> BTreeMap<String, String> {
     let keyring = KeyringId::parse("acme/billing").unwrap();
@@ -127,6 +131,9 @@ fn subjects() -> BTreeMap<String, String> {
         ("receipts", subject::notice(&address, "receipt")),
         ("alarms", subject::notice(&address, "alarm")),
         ("questions", subject::ask_usage(&keyring)),
+        ("snapshot-questions", subject::ASK_SNAPSHOT.to_owned()),
+        ("snapshot-manifests", subject::manifest(slot())),
+        ("snapshot-chunks", subject::chunks(slot())),
     ]
     .map(|(name, subject)| (name.to_owned(), subject))
     .into();

@@ -6,7 +6,7 @@ use crate::schemas::{Schemas, folder, read_json, wrong};
 use keywheel_domain::EdgeId;
 use keywheel_wire::policy::WirePatch;
 use keywheel_wire::subject::Verb;
-use keywheel_wire::{command, delivery, event, notice, outcome, pulse, usage};
+use keywheel_wire::{command, delivery, event, notice, outcome, pulse, snapshot, usage};
 use serde_json::{Value, json};
 
 pub const RECIPIENT: &str = "XBL5WSZVT4R24XQUNZHCKEQFM4CHEJIGGSGBKDAUOU6QZEZ5ATKCD722";
@@ -68,6 +68,12 @@ pub fn kinds() -> Vec<Kind> {
         kind("report", "report", reads_report),
         kind("usage", "usage", |d| serde_json::from_value::<usage::Usage>(d.clone()).is_ok()),
         kind("notice", "notice", |d| notice::read(&bytes(d)).is_ok()),
+        kind("manifest", "manifest", |d| snapshot::read(&bytes(d)).is_ok()),
+        kind("snapshot-answer", "snapshot-answer", |d| {
+            serde_json::from_value::<snapshot::Answer>(d.clone()).is_ok_and(|answer| {
+                answer.manifest.is_none_or(|it| snapshot::read(&serde_json::to_vec(&it).unwrap()).is_ok())
+            })
+        }),
         kind("policy", "policy", |d| serde_json::from_value::<WirePatch>(d.clone()).is_ok()),
     ];
     for (name, loosely) in [

@@ -6,7 +6,7 @@ use jsonschema::Validator;
 use keywheel_domain::event::FactKind;
 use keywheel_wire::body::type_word;
 use keywheel_wire::subject::Verb;
-use keywheel_wire::{command, event, pulse, usage};
+use keywheel_wire::{command, event, pulse, snapshot, usage};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -142,6 +142,7 @@ fn documents_have_the_codes_largest_size() {
         ("event", event::EVENT_BYTES_MAX),
         ("pulse", pulse::PULSE_BYTES_MAX),
         ("report", usage::REPORT_BYTES_MAX),
+        ("manifest", snapshot::MANIFEST_BYTES_MAX),
     ];
     let commands = Verb::ALL.map(|verb| format!("command-{}", verb.word()));
     let commands = commands.iter().map(|name| (name.as_str(), command::COMMAND_BYTES_MAX));

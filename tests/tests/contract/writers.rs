@@ -12,6 +12,7 @@ use keywheel_wire::outcome::{Intent, Outcome};
 use keywheel_wire::policy::{WirePatch, whole};
 use keywheel_wire::pulse::Pulse;
 use keywheel_wire::signers::Installation;
+use keywheel_wire::snapshot::{Answer, Bound, ContentHash, Count, Manifest, Slot};
 use keywheel_wire::text::{Hex32, Id, Moment};
 use keywheel_wire::usage::{LastReport, Report, Silent, Usage, UsageAt, VersionUse};
 use keywheel_wire::{body, delivery};
@@ -119,6 +120,38 @@ fn usage() -> BoxedStrategy<Usage> {
     (vec(at, 0..3), vec(silent, 0..3)).prop_map(|(versions, silent)| Usage { versions, silent }).boxed()
 }
 
+fn manifest() -> BoxedStrategy<Manifest> {
+    let count = || (0..=999_999_999_999_999_u64).prop_map(|number| Count::of(number).unwrap());
+    let bound = (id(), when(), count(), [hex(), hex(), hex()], count(), count(), count()).prop_map(
+        |(installation, log_created, watermark, [chain, chain_before, table_digest], format, first, last)| {
+            Bound {
+                installation,
+                log_created,
+                watermark,
+                chain,
+                chain_before,
+                table_digest,
+                format,
+                first_chunk: first,
+                last_chunk: last,
+            }
+        },
+    );
+    let slots: Vec<String> = Slot::all().map(Slot::name).collect();
+    (0..slots.len(), any::<u64>(), any::<u64>(), when(), any::<[u8; 32]>(), bound)
+        .prop_map(move |(slot, size, chunks, mtime, digest, metadata)| Manifest {
+            name: slots[slot].clone(),
+            bucket: "KW_SNAPSHOTS".to_owned(),
+            nuid: slots[slot].clone(),
+            size,
+            chunks,
+            mtime,
+            digest: ContentHash(digest),
+            metadata,
+        })
+        .boxed()
+}
+
 fn notice() -> BoxedStrategy<Notice> {
     let unreached = (edge(), when()).prop_map(|(edge, refuses_by)| Unreached { edge, refuses_by });
     let kind = (0..FactKind::ALL.len()).prop_map(|at| body::type_word(FactKind::ALL[at]).to_owned());
@@ -189,6 +222,14 @@ proptest! {
     #[test]
     fn notices(notice in notice()) {
         prop_assert_eq!(said(validator!("notice"), &notice), None);
+    }
+
+    #[test]
+    fn snapshots(manifest in manifest(), why in any::<String>()) {
+        prop_assert_eq!(said(validator!("manifest"), &manifest), None);
+        for answer in [Answer { manifest: Some(manifest), error: None }, Answer { manifest: None, error: Some(why) }] {
+            prop_assert_eq!(said(validator!("snapshot-answer"), &answer), None);
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ const LABELS: [(&str, &[&str]); 6] = [
         ],
     ),
     ("route", &["check", "verify", "livez", "readyz", "info", "metrics", "other"]),
-    ("kind", &["message", "diverged", "damaged", "storage"]),
+    ("kind", &["message", "diverged", "damaged", "storage", "snapshot"]),
     ("version", &[env!("CARGO_PKG_VERSION")]),
 ];
 

@@ -24,7 +24,11 @@ pub struct Process {
 impl Process {
     /// Starts one whose files lie in `folder`, and waits until it listens.
     pub async fn start(server: &Server, folder: &Path, lease: &str) -> Process {
-        let config = config(server, folder, lease);
+        Process::start_as(config(server, folder, lease), folder).await
+    }
+
+    /// The same with a configuration of its own.
+    pub async fn start_as(config: Config, folder: &Path) -> Process {
         let data_dir = folder.join("edge");
         log::init(&config.log);
         let address_file = data_dir.join("http.addr");
@@ -70,6 +74,18 @@ impl Process {
     /// How many checks were accepted so far.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// One of its metrics that is a whole number.
+    pub async fn metric(&self, name: &str) -> u64 {
+        let text = self.get("/metrics", "").await.2;
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("keywheel_edge_{name} ")));
+        line.unwrap().parse().unwrap()
+    }
+
+    /// What it says of itself.
+    pub async fn info(&self) -> serde_json::Value {
+        serde_json::from_str(&self.get("/v1/info", "").await.2).unwrap()
     }
 
     /// Waits for a check's status.

@@ -120,6 +120,7 @@ fn configuration(port: u16, folder: &Path, all: &[&str], edge: &str) -> String {
                 publish: [
                     "$JS.API.CONSUMER.INFO.KW_EVENTS.edge-e1", "$JS.API.CONSUMER.MSG.NEXT.KW_EVENTS.edge-e1",
                     "$JS.API.CONSUMER.RESET.KW_EVENTS.edge-e1",
+                    "$JS.API.DIRECT.GET.OBJ_KW_SNAPSHOTS",
                     "$JS.API.STREAM.INFO.KW_EVENTS", "kw.edge.e1.pulse", "kw.use.e1"
                 ]
                 subscribe: ["_INBOX_edge-e1.>"]

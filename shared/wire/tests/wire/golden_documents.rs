@@ -13,7 +13,7 @@ use keywheel_wire::notice::{self, Alarm, Notice, Receipt, Unreached};
 use keywheel_wire::outcome::{self, Intent, Outcome};
 use keywheel_wire::policy::whole;
 use keywheel_wire::pulse::{self, Pulse};
-use keywheel_wire::snapshot::{self, Bound, ContentHash, Count, Manifest};
+use keywheel_wire::snapshot::{self, Answer, Bound, ContentHash, Count, Manifest};
 use keywheel_wire::subject::Verb;
 use keywheel_wire::text::{Hex32, Id, Moment};
 use keywheel_wire::usage::{self, LastReport, Report, Silent, Usage, UsageAt, VersionUse};
@@ -222,6 +222,10 @@ fn snapshots_are_as_ever() {
         metadata,
     };
     check("manifest", &manifest, |payload| snapshot::read(payload).map(|(_, manifest)| manifest));
+    let answer = Answer { manifest: Some(manifest), error: None };
+    check("snapshot-answer", &answer, plain);
+    let none = Answer { manifest: None, error: Some("the log has nothing yet".into()) };
+    check("snapshot-answer-none", &none, plain);
     let (slot, _) = snapshot::read(&std::fs::read(path("manifest.json")).unwrap()).unwrap();
     assert_eq!(keywheel_wire::subject::manifest(slot), "$O.KW_SNAPSHOTS.M.c2xvdC0y");
     assert_eq!(keywheel_wire::subject::chunks(slot), "$O.KW_SNAPSHOTS.C.slot-2");
