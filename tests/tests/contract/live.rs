@@ -164,6 +164,8 @@ async fn everything_on_the_bus_and_at_the_edge_is_as_described() {
     let usage = serde_json::to_value(usage).unwrap();
     assert_eq!(wrong(&Schemas::load().closed().of("usage"), &usage), None);
     run.queues(&store, &edges, &new).await;
+    let answer = run.operator.bus.ask_snapshot(std::time::Duration::from_secs(20)).await.unwrap();
+    assert_eq!(answer.map(|manifest| manifest.bucket), Ok("KW_SNAPSHOTS".to_owned()));
 
     let gone = json!({ "edge": "e2" });
     run.operator.accepted(&Address::Installation, Verb::EdgeRemove, gone).await.unwrap();
@@ -174,7 +176,8 @@ async fn everything_on_the_bus_and_at_the_edge_is_as_described() {
     }
     let kinds =
         keywheel_domain::event::FactKind::ALL.map(|kind| keywheel_wire::body::type_word(kind).to_owned());
-    for wanted in kinds.into_iter().chain(["result", "sealed", "pulse", "receipt"].map(Into::into)) {
+    let others = ["result", "sealed", "pulse", "receipt", "manifest", "chunk"].map(Into::into);
+    for wanted in kinds.into_iter().chain(others) {
         assert!(seen.contains(&wanted), "no {wanted} among {seen:?}");
     }
     run.stack.signal("nats", Signal::SIGKILL).unwrap();

@@ -17,5 +17,6 @@ mod rotation;
 mod scene;
 mod schedule;
 mod servers;
+mod snapshots;
 mod tables;
 mod undoing;

@@ -70,6 +70,7 @@ impl Rig {
             data_dir: folder.path().join("propagator"),
             lease: Length(Span::secs(1)),
             bus: server.config("propagator"),
+            snapshot: Default::default(),
             log: Default::default(),
         };
         let _propagator =
