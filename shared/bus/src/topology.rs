@@ -93,18 +93,19 @@ pub fn streams(replicas: usize) -> Vec<Config> {
             ..file(subject::PULSE, all(subject::PULSE_ALL), PULSE_BYTES_MAX)
         },
         Config { deny_delete: true, ..file(subject::NOTICES, all(subject::NOTICES_ALL), NOTICE_BYTES_MAX) },
-        // As every client makes an object store. What is written over goes by rollup, which takes no permission to
-        // delete anything.
-        Config {
-            allow_rollup: true,
-            discard: DiscardPolicy::New,
-            ..file(
-                subject::SNAPSHOTS_STREAM,
-                vec![subject::CHUNKS_ALL.to_owned(), subject::MANIFESTS_ALL.to_owned()],
-                CHUNK_BYTES_MAX,
-            )
-        },
+        snapshots(file),
     ]
+}
+
+/// As every client makes an object store. What is written over goes by rollup, which takes no permission to delete
+/// anything.
+fn snapshots(file: impl Fn(&str, Vec<String>, usize) -> Config) -> Config {
+    let subjects = [subject::CHUNKS_ALL, subject::MANIFESTS_ALL].map(str::to_owned);
+    Config {
+        allow_rollup: true,
+        discard: DiscardPolicy::New,
+        ..file(subject::SNAPSHOTS_STREAM, subjects.into(), CHUNK_BYTES_MAX)
+    }
 }
 
 /// Creates what is missing, for `instances` replicas of each service. Needs the admin credential.
