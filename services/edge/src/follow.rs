@@ -148,7 +148,7 @@ impl Replica {
     fn load(&self) -> Result<(), TableError> {
         tokio::task::block_in_place(|| {
             let fold = self.fold.lock();
-            let (answers, head) = (storage::load(&fold)?, fold.head());
+            let (answers, head) = (fold.answers()?, fold.head());
             drop(fold);
             self.table.replace(answers, head, self.log_created());
             Ok(())

@@ -92,16 +92,6 @@ pub fn placeholder(signers: &Arc<Signers>) -> Result<Fold, TableError> {
     Fold::open(Path::new(":memory:"), OPTIONS, Arc::clone(signers))
 }
 
-/// Every row of a fold, ready to answer.
-///
-/// # Errors
-/// When a row is damaged or missing.
-pub fn load(fold: &Fold) -> Result<Answers, TableError> {
-    let mut answers = Answers::default();
-    fold.each(|address, state| answers.update(&address, &state))?;
-    Ok(answers)
-}
-
 /// Which files the database is in. Taken away or replaced by others under way, they are not what is
 /// written to any more, and what is written is lost with the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +123,7 @@ pub fn look_over(data_dir: &Path, take: impl FnMut(Head, Address, State)) -> Res
 
 fn read(path: &Path, signers: &Arc<Signers>) -> Result<Opened, TableError> {
     let mut fold = Fold::open(path, OPTIONS, Arc::clone(signers))?;
-    let answers = load(&fold)?;
+    let answers = fold.answers()?;
     let freshness = read_note(&fold, note::FRESHNESS)?;
     let goodbye = read_note(&fold, note::GOODBYE)?;
     if goodbye.is_some() {

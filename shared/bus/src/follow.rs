@@ -1,6 +1,6 @@
 //! Replay of the log into a fold: in order, without a gap, from where the fold stands, for ever.
 
-use crate::connect::signed;
+use crate::ahead::{Ahead, PULL, Piece, to_message};
 use crate::error::Trying;
 use crate::{Bus, BusError};
 use async_nats::jetstream::consumer::Consumer;
@@ -8,16 +8,11 @@ use async_nats::jetstream::consumer::pull::Config;
 use futures_util::StreamExt;
 use keywheel_domain::At;
 use keywheel_table::fold::Head;
-use keywheel_table::{Applied, Fold, Message, TableError};
+use keywheel_table::{Applied, Fold, TableError, Weighed};
 use keywheel_wire::subject;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// Most messages that are applied in one transaction.
-const BATCH: usize = 1000;
-/// How long one pull waits for messages; a lost connection is noticed no later.
-const PULL: Duration = Duration::from_secs(2);
 
 const CREATED: &str = "stream-created";
 
@@ -94,7 +89,7 @@ pub async fn confirms(
     let Some(message) = first.trying("waiting for the log")? else {
         return Err(BusError::failed("reading the log")(&"it gives no message"));
     };
-    let message = to_message(&message.trying("reading the log")?).trying("reading the log")?;
+    let message = to_message(message)?;
     let chain = head.chain_before.next(message.seq, &message.subject, &message.payload);
     let continues = message.seq == head.watermark && chain == head.chain;
     Ok(if continues { Ok(()) } else { Err(format!("the log has another message at {}", head.watermark)) })
@@ -184,11 +179,20 @@ impl Follower {
         self.check_identity().await?;
         let consumer = self.rewind().await?;
         *wait = Duration::from_millis(100);
+        let signers = Arc::clone(self.fold.lock().signers());
+        let mut ahead = Ahead::begin(consumer, signers);
         loop {
-            let taken = self.pull(&consumer, sink).await?;
+            let Piece { mut messages, ended } = ahead.next().await?;
             if self.bus.connections() != connections {
                 return Ok(());
             }
+            let known = self.known.map_or(0, |known| known.watermark);
+            let after = messages.split_off(messages.partition_point(|message| message.seq() <= known));
+            for part in [messages, after].into_iter().filter(|part| !part.is_empty()) {
+                self.apply(part, sink)?;
+            }
+            let Some(taken) = ended else { continue };
+            self.apply(Vec::new(), sink)?;
             if taken == 0 && self.check_identity().await? > self.fold.head().watermark {
                 return Ok(());
             }
@@ -219,37 +223,13 @@ impl Follower {
         rewound(&self.bus, &self.durable, self.fold.head().watermark).await
     }
 
-    /// Applies what comes in one pull, and says how many messages that were.
-    async fn pull(&self, consumer: &Consumer<Config>, sink: &mut impl Sink) -> Result<usize, BusError> {
-        let messages = consumer.batch().max_messages(BATCH).expires(PULL).messages().await;
-        let mut ready = messages.trying("pulling from the log")?.ready_chunks(BATCH);
-        let mut taken = 0;
-        loop {
-            let next = tokio::time::timeout(PULL * 2, ready.next()).await;
-            let Some(chunk) = next.trying("waiting for the log")? else { break };
-            let batch: Vec<Message> = chunk
-                .into_iter()
-                .map(|message| to_message(&message?))
-                .collect::<Result<_, _>>()
-                .trying("reading the log")?;
-            taken += batch.len();
-            let known = self.known.map_or(0, |known| known.watermark);
-            let (before, after) = batch.split_at(batch.partition_point(|message| message.seq <= known));
-            for part in [before, after].into_iter().filter(|part| !part.is_empty()) {
-                self.apply(part, sink)?;
-            }
-        }
-        self.apply(&[], sink)?;
-        Ok(taken)
-    }
-
-    fn apply(&self, batch: &[Message], sink: &mut impl Sink) -> Result<(), BusError> {
+    fn apply(&self, batch: Vec<Weighed>, sink: &mut impl Sink) -> Result<(), BusError> {
         let notes = sink.notes();
         let (applied, head) = if batch.is_empty() && notes.is_empty() {
             (Applied::default(), self.fold.head())
         } else {
             let mut fold = self.fold.lock();
-            let applied = tokio::task::block_in_place(|| fold.apply(batch, &notes))?;
+            let applied = tokio::task::block_in_place(|| fold.apply_weighed(batch, &notes))?;
             (applied, fold.head())
         };
         compare(self.known, head)?;
@@ -278,15 +258,6 @@ fn compare(known: Option<Head>, head: Head) -> Result<(), TableError> {
         }
         Some(_) | None => Ok(()),
     }
-}
-
-fn to_message(message: &async_nats::jetstream::Message) -> Result<Message, async_nats::Error> {
-    Ok(Message {
-        seq: message.info()?.stream_sequence,
-        subject: message.subject.to_string(),
-        payload: message.payload.to_vec(),
-        signed: signed(message.headers.as_ref()),
-    })
 }
 
 /// The time at which a message of a queue was stored, by the bus's clock.

@@ -6,6 +6,7 @@
 //! - [`log`]: append under the exact-subject condition, read back, the head
 //! - [`batch`]: many messages in one synced write
 //! - [`follow`]: replay of the log into a fold, without a gap, for ever
+//! - `ahead`: reads and weighs ahead of what is applied
 //! - [`gate`]: `execute`, the one way for a fact to enter the log
 //! - [`commands`]: publishing commands, waiting for outcomes
 //! - [`intake`]: commands from their queue to their outcomes; `group`: those that were taken together
@@ -18,6 +19,7 @@
 //! - [`ask`]: micro service registration, questions and answers
 //! - [`BusError`]: what can go wrong
 
+mod ahead;
 pub mod ask;
 pub mod batch;
 pub mod commands;

@@ -13,7 +13,6 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// The configuration of a deciding service. `Log` is how it logs: the runtime's business.
@@ -89,7 +88,12 @@ impl Station {
         let path = data_dir.join(format!("{durable}.db"));
         // The operator is told once, by the one service that watches the fleet.
         let options = Options { commands: true, pending, doubts: service == Service::Propagator };
-        let fold = SharedFold::new(Fold::open(&path, options, Arc::clone(bus.signers()))?);
+        let (fold, aside) = Fold::open_or_begin(&path, options, bus.signers())?;
+        if let Some(aside) = aside {
+            let aside = aside.display();
+            tracing::warn!(%aside, "the fold was written by an older version; reading the log into a new one");
+        }
+        let fold = SharedFold::new(fold);
         let follower = Follower::new(bus.clone(), fold.clone(), durable);
         let gate = Gate::new(bus.clone(), fold, follower.watermark(), sources);
         let instance = instance.to_string();

@@ -35,8 +35,8 @@ pub enum TableError {
     /// A snapshot is not what was promised of it; nothing of it was taken over.
     #[error("the snapshot cannot be used: {0}")]
     Snapshot(String),
-    /// A snapshot cannot be read or written.
-    #[error("the snapshot: {0}")]
+    /// A file beside the database, or a snapshot, cannot be read or written.
+    #[error("a file: {0}")]
     Io(#[from] std::io::Error),
     /// The database belongs to another program or a newer version.
     #[error(

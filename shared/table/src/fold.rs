@@ -5,21 +5,19 @@ use crate::done;
 use crate::doubts::{self, Doubted};
 use crate::head;
 pub use crate::head::Head;
-use crate::replay::believe;
+use crate::parts::Parts;
+use crate::rows::{self, Held, Stretch, combine};
 use crate::schema;
-use crate::stored;
+use crate::weigh::{Opinion, Weighed};
+use crate::work::Work;
 use keywheel_domain::event::CommandId;
-use keywheel_domain::{Address, Event, Recorded, State, evolve};
-use keywheel_wire::belief::Doubt;
-use keywheel_wire::chain::payload_hash;
-use keywheel_wire::event::Read;
+use keywheel_domain::{Address, Event, Recorded, State};
 use keywheel_wire::signature::Signed;
 use keywheel_wire::signers::Signers;
 use keywheel_wire::subject;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
-use sha2::{Digest, Sha256};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// One message of the log as it was received.
@@ -75,6 +73,7 @@ pub struct Fold {
     connection: Connection,
     options: Options,
     signers: Arc<Signers>,
+    parts: Parts,
     head: Head,
 }
 
@@ -85,8 +84,43 @@ impl Fold {
     /// When SQLite cannot, or the file is of another schema.
     pub fn open(path: &Path, options: Options, signers: Arc<Signers>) -> Result<Self, TableError> {
         let connection = schema::open(path)?;
-        let head = head::read(&connection)?;
-        Ok(Self { connection, options, signers, head })
+        let (head, parts) = (head::read(&connection)?, Parts::load(&connection)?);
+        Ok(Self { connection, options, signers, parts, head })
+    }
+
+    /// Opens or creates the file as [`Fold::open`] does, but one of an older schema is renamed, and an empty
+    /// one begun, to be filled from the log. Gives how the old one is called then.
+    ///
+    /// # Errors
+    /// As [`Fold::open`]; a file of a newer schema stays as it is.
+    pub fn open_or_begin(
+        path: &Path,
+        options: Options,
+        signers: &Arc<Signers>,
+    ) -> Result<(Self, Option<PathBuf>), TableError> {
+        match Self::open(path, options, Arc::clone(signers)) {
+            Ok(fold) => Ok((fold, None)),
+            Err(TableError::Schema { found, known, .. }) if found < known => {
+                let aside = schema::set_aside(path, found)?;
+                Ok((Self::open(path, options, Arc::clone(signers))?, Some(aside)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What reads it: rows name their parts.
+    pub(crate) fn to_read(&self) -> (&Connection, &Parts) {
+        (&self.connection, &self.parts)
+    }
+
+    /// Its file; nothing where no disk keeps it.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.connection.path().filter(|path| !path.is_empty()).map(Path::new)
+    }
+
+    /// Whom it believes.
+    pub fn signers(&self) -> &Arc<Signers> {
+        &self.signers
     }
 
     /// Where it stands.
@@ -100,19 +134,49 @@ impl Fold {
     /// # Errors
     /// On a gap or a log that is not the one applied before; then nothing of the batch is applied.
     pub fn apply(&mut self, batch: &[Message], notes: &[(&str, Vec<u8>)]) -> Result<Applied, TableError> {
-        let transaction = self.connection.transaction()?;
-        let mut work = Work {
-            transaction: &transaction,
-            options: self.options,
-            signers: &self.signers,
-            head: self.head,
-            loaded: BTreeMap::new(),
-            applied: Applied::default(),
-        };
-        for message in batch {
-            work.apply(message)?;
+        self.commit(notes, |work| {
+            let opinion = |message: &Message, signers: &Signers| Opinion::of(message, signers);
+            batch.iter().try_for_each(|message| work.apply(message, |signers| opinion(message, signers)))
+        })
+    }
+
+    /// As [`Fold::apply`], with messages whose signatures were checked already, against the same signers.
+    ///
+    /// # Errors
+    /// As [`Fold::apply`].
+    pub fn apply_weighed(
+        &mut self,
+        batch: Vec<Weighed>,
+        notes: &[(&str, Vec<u8>)],
+    ) -> Result<Applied, TableError> {
+        self.commit(notes, |work| {
+            batch.into_iter().try_for_each(|Weighed { message, opinion }| work.apply(&message, |_| opinion))
+        })
+    }
+
+    fn commit(
+        &mut self,
+        notes: &[(&str, Vec<u8>)],
+        work: impl FnOnce(&mut Work<'_>) -> Result<(), TableError>,
+    ) -> Result<Applied, TableError> {
+        let known = self.parts.count();
+        let done = self.try_commit(notes, work);
+        if done.is_err() {
+            self.parts.forget_after(known);
         }
-        let (head, applied) = work.finish()?;
+        done
+    }
+
+    fn try_commit(
+        &mut self,
+        notes: &[(&str, Vec<u8>)],
+        work: impl FnOnce(&mut Work<'_>) -> Result<(), TableError>,
+    ) -> Result<Applied, TableError> {
+        let transaction = self.connection.transaction()?;
+        let mut begun = Work::begin(&transaction, self.options, &self.signers, &mut self.parts, self.head);
+        work(&mut begun)?;
+        let (head, applied) = begun.finish()?;
+        put_head(&transaction, head)?;
         for (name, value) in notes {
             put_note(&transaction, name, value)?;
         }
@@ -133,13 +197,13 @@ impl Fold {
         if self.options.commands || self.options.doubts {
             return refused("who decides needs the whole log");
         }
-        if self.head != Head::default() {
+        if self.head != Head::default() || self.parts.count() > 0 {
             return refused("the fold is not empty");
         }
         let transaction = self.connection.transaction()?;
-        let mut digest = [0; 32];
+        let (mut parts, mut digest) = (Parts::default(), [0; 32]);
         rows(&mut |subject, loaded| {
-            combine(&mut digest, &put_row(&transaction, subject, loaded)?);
+            combine(&mut digest, &rows::put(&transaction, &mut parts, subject, loaded, None)?);
             Ok(())
         })?;
         if digest != head.digest {
@@ -150,7 +214,7 @@ impl Fold {
             put_note(&transaction, name, value)?;
         }
         transaction.commit()?;
-        self.head = head;
+        (self.head, self.parts) = (head, parts);
         Ok(())
     }
 
@@ -160,7 +224,7 @@ impl Fold {
     /// When SQLite fails or the row is damaged.
     pub fn load(&self, address: &Address, command: Option<CommandId>) -> Result<Loaded, TableError> {
         let subject = subject::event(address);
-        let mut loaded = load_row(&self.connection, &subject)?;
+        let Held { mut loaded, hash: _ } = rows::load(&self.connection, &self.parts, &subject)?;
         let done = command.map(|id| done::load(&self.connection, &subject, id)).transpose()?.flatten();
         loaded.state.done = command.zip(done).into_iter().collect();
         Ok(loaded)
@@ -172,7 +236,7 @@ impl Fold {
     /// # Errors
     /// When SQLite fails, a row is damaged, or the rows are not those that the table digest counts.
     pub fn each(&self, mut take: impl FnMut(Address, State)) -> Result<(), TableError> {
-        each_row(&self.connection, self.head.digest, &mut take)
+        each_state(&self.connection, &self.parts, self.head.digest, &mut take)
     }
 
     /// The addresses in which something is pending ([`State::is_open`]).
@@ -180,13 +244,14 @@ impl Fold {
     /// # Errors
     /// When SQLite fails or a row is damaged.
     pub fn open_addresses(&self) -> Result<Vec<(Address, State)>, TableError> {
-        let mut select = self.connection.prepare_cached(&format!("{SELECT_ROW} WHERE open = 1"))?;
-        let mut rows = select.query([])?;
+        let mut select = self.connection.prepare_cached("SELECT place FROM address WHERE open = 1")?;
+        let places = select.query_map([], |row| row.get::<_, String>(0))?;
         let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            let (subject, loaded, _) = read_row(row)?;
-            if let Ok(address) = subject::parse_event(&subject) {
-                found.push((address, loaded.state));
+        for place in places {
+            if let Ok(address) = subject::parse_place(&place?) {
+                let subject = subject::event(&address);
+                let state = rows::load(&self.connection, &self.parts, &subject)?.loaded.state;
+                found.push((address, state));
             }
         }
         Ok(found)
@@ -267,202 +332,32 @@ impl Fold {
 pub fn look_over(path: &Path, mut take: impl FnMut(Head, Address, State)) -> Result<Head, TableError> {
     let mut connection = schema::open_to_look(path)?;
     let moment = connection.transaction()?;
-    let head = head::read(&moment)?;
-    each_row(&moment, head.digest, &mut |address, state| take(head, address, state))?;
+    let (head, parts) = (head::read(&moment)?, Parts::load(&moment)?);
+    each_state(&moment, &parts, head.digest, &mut |address, state| take(head, address, state))?;
     Ok(head)
 }
 
-fn each_row(
+fn each_state(
     connection: &Connection,
+    parts: &Parts,
     counted: [u8; 32],
     take: &mut impl FnMut(Address, State),
 ) -> Result<(), TableError> {
-    each_loaded(connection, counted, &mut |subject, loaded| {
-        if let Ok(address) = subject::parse_event(&subject) {
-            take(address, loaded.state);
+    let digest = rows::each(connection, parts, &Stretch::default(), &mut |place, opened| {
+        if let Ok(address) = subject::parse_place(place) {
+            take(address, opened.row.into_loaded(None).state);
         }
-    })
+        Ok(())
+    })?;
+    expect_digest(digest, counted)
 }
 
-/// In the order of their subjects.
-pub(crate) fn each_loaded(
-    connection: &Connection,
-    counted: [u8; 32],
-    take: &mut impl FnMut(String, Loaded),
-) -> Result<(), TableError> {
-    let mut select = connection.prepare(&format!("{SELECT_ROW} ORDER BY subject"))?;
-    let mut rows = select.query([])?;
-    let mut digest = [0; 32];
-    while let Some(row) = rows.next()? {
-        let (subject, loaded, hash) = read_row(row)?;
-        combine(&mut digest, &hash);
-        take(subject, loaded);
-    }
-    if digest == counted {
+/// Whether all rows together are those that are counted: none is missing, none too many.
+pub(crate) fn expect_digest(found: [u8; 32], counted: [u8; 32]) -> Result<(), TableError> {
+    if found == counted {
         return Ok(());
     }
     Err(damaged("of the whole table", &"its rows are not those that its digest counts"))
-}
-
-struct Work<'a> {
-    transaction: &'a Transaction<'a>,
-    options: Options,
-    signers: &'a Signers,
-    head: Head,
-    loaded: BTreeMap<String, Loaded>,
-    applied: Applied,
-}
-
-impl Work<'_> {
-    fn apply(&mut self, message: &Message) -> Result<(), TableError> {
-        let Message { seq, subject, payload, signed: _ } = message;
-        if *seq < self.head.watermark {
-            return Ok(());
-        }
-        if *seq == self.head.watermark {
-            return self.check_again(message);
-        }
-        if *seq != self.head.watermark + 1 {
-            return Err(TableError::Gap { expected: self.head.watermark + 1, got: *seq });
-        }
-        self.head.chain_before = self.head.chain;
-        self.head.chain = self.head.chain.next(*seq, subject, payload);
-        self.head.watermark = *seq;
-        let mut loaded = match self.loaded.remove(subject) {
-            Some(loaded) => loaded,
-            None => load_row(self.transaction, subject)?,
-        };
-        loaded.seq = *seq;
-        let believed = match &loaded.frozen {
-            Some(reason) => Err(Doubt::Freeze(format!("{subject} is frozen: {reason}"))),
-            None => believe(message, self.signers, loaded.state.revision, loaded.prev),
-        };
-        match believed {
-            Ok(read) => self.fold_in(&mut loaded, message, read)?,
-            Err(doubt) => {
-                if self.options.doubts {
-                    doubts::put(self.transaction, *seq, subject, &doubt)?;
-                }
-                if doubt.freezes() {
-                    loaded.frozen.get_or_insert_with(|| doubt.reason().to_owned());
-                }
-                self.applied.alarms.push((*seq, doubt.reason().to_owned()));
-            }
-        }
-        self.loaded.insert(subject.clone(), loaded);
-        Ok(())
-    }
-
-    fn check_again(&self, message: &Message) -> Result<(), TableError> {
-        let chain = self.head.chain_before.next(message.seq, &message.subject, &message.payload);
-        if chain == self.head.chain {
-            return Ok(());
-        }
-        Err(TableError::Diverged { seq: message.seq, detail: "another message stands there now".to_owned() })
-    }
-
-    fn fold_in(&mut self, loaded: &mut Loaded, message: &Message, read: Read) -> Result<(), TableError> {
-        let recorded = Recorded { seq: message.seq, event: read.event };
-        loaded.state = evolve(std::mem::take(&mut loaded.state), &recorded);
-        loaded.prev = Some(payload_hash(&message.payload));
-        if self.options.commands {
-            for (command, done) in std::mem::take(&mut loaded.state.done) {
-                done::put(self.transaction, &message.subject, command, &done)?;
-            }
-        }
-        loaded.state.done.clear();
-        if (self.options.pending)(&recorded.event) {
-            self.transaction
-                .prepare_cached("INSERT OR IGNORE INTO pending VALUES (?1, ?2)")?
-                .execute(params![message.seq, message.subject])?;
-        }
-        self.applied.changed.insert(recorded.event.address.clone(), State::default());
-        self.applied.events.push(recorded);
-        Ok(())
-    }
-
-    /// Writes the rows that changed and the position.
-    fn finish(mut self) -> Result<(Head, Applied), TableError> {
-        for (subject, loaded) in std::mem::take(&mut self.loaded) {
-            let hash = put_row(self.transaction, &subject, &loaded)?;
-            combine(&mut self.head.digest, &hash);
-            if let Ok(address) = subject::parse_event(&subject)
-                && let Some(state) = self.applied.changed.get_mut(&address)
-            {
-                *state = loaded.state;
-            }
-        }
-        put_head(self.transaction, self.head)?;
-        Ok((self.head, self.applied))
-    }
-}
-
-const SELECT_ROW: &str = "SELECT subject, seq, prev, frozen, state, hash FROM address";
-
-fn load_row(connection: &Connection, subject: &str) -> Result<Loaded, TableError> {
-    let mut select = connection.prepare_cached(&format!("{SELECT_ROW} WHERE subject = ?1"))?;
-    let mut rows = select.query([subject])?;
-    let loaded = rows.next()?.map(read_row).transpose()?;
-    Ok(loaded.map(|(_, loaded, _)| loaded).unwrap_or_default())
-}
-
-/// Reads what [`SELECT_ROW`] found. A damaged row is never gone on with: written again, its damage
-/// would get a hash that fits.
-fn read_row(row: &Row<'_>) -> Result<(String, Loaded, [u8; 32]), TableError> {
-    let subject: String = row.get(0)?;
-    let (seq, prev, frozen): (u64, Option<[u8; 32]>, Option<String>) =
-        (row.get(1)?, row.get(2)?, row.get(3)?);
-    let (bytes, hash): (Vec<u8>, [u8; 32]) = (row.get(4)?, row.get(5)?);
-    let loaded = Loaded { state: State::default(), seq, prev, frozen };
-    if hash != row_hash(&subject, &loaded, &bytes) {
-        return Err(damaged(&subject, &"its hash does not match"));
-    }
-    let state = stored::read(&bytes).map_err(|error| damaged(&subject, &error))?;
-    Ok((subject, Loaded { state, ..loaded }, hash))
-}
-
-/// Writes a row and gives what its change does to the table digest.
-fn put_row(transaction: &Transaction<'_>, subject: &str, loaded: &Loaded) -> Result<[u8; 32], TableError> {
-    let before: Option<[u8; 32]> = transaction
-        .prepare_cached("SELECT hash FROM address WHERE subject = ?1")?
-        .query_row([subject], |row| row.get(0))
-        .optional()?;
-    let bytes = stored::write(&loaded.state).map_err(|error| damaged(subject, &error))?;
-    let hash = row_hash(subject, loaded, &bytes);
-    transaction
-        .prepare_cached("INSERT OR REPLACE INTO address VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
-        .execute(params![
-            subject,
-            loaded.seq,
-            loaded.state.revision,
-            loaded.prev,
-            loaded.state.is_open(),
-            loaded.frozen,
-            bytes,
-            hash
-        ])?;
-    let mut change = hash;
-    combine(&mut change, &before.unwrap_or([0; 32]));
-    Ok(change)
-}
-
-/// Puts a row's hash into a digest; the same again takes it out.
-fn combine(digest: &mut [u8; 32], hash: &[u8; 32]) {
-    for (byte, other) in digest.iter_mut().zip(hash) {
-        *byte ^= other;
-    }
-}
-
-/// Over everything that the log alone determines, so that it is the same for every reader: also
-/// whether the address is frozen, but not in which words.
-fn row_hash(subject: &str, loaded: &Loaded, state: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(subject.as_bytes());
-    hash.update([0, u8::from(loaded.frozen.is_some()), u8::from(loaded.prev.is_some())]);
-    hash.update(loaded.seq.to_be_bytes());
-    hash.update(loaded.prev.unwrap_or_default());
-    hash.update(state);
-    hash.finalize().into()
 }
 
 pub(crate) fn damaged(subject: &str, error: &dyn std::fmt::Display) -> TableError {

@@ -8,8 +8,12 @@
 //! - `done`: what each command did
 //! - [`target`]: the state that a rollback goes back to
 //! - [`doubts`]: messages that were not believed, until somebody has told of them
-//! - [`stored`]: how a state is kept in a row
+//! - [`weigh`]: what a message says by itself: signature, author, content
+//! - `work`: a transaction that is being filled
+//! - `rows`, `parts`: the rows of addresses and what many of them share, as they stand in the database
+//! - [`stored`], [`part`], `pack`: how both are packed
 //! - [`snapshot`]: a fold as one stream of bytes, for a reader that begins with it
+//! - `loading`: the table in memory filled from the database
 //! - [`answers`]: the edge's table in memory, from which every verification is answered
 //! - [`TableError`]: what can go wrong
 
@@ -19,12 +23,19 @@ pub mod doubts;
 mod error;
 pub mod fold;
 mod head;
+mod loading;
+mod pack;
+pub mod part;
+mod parts;
 mod record;
 pub mod replay;
+mod rows;
 mod schema;
 pub mod snapshot;
 pub mod stored;
 pub mod target;
+pub mod weigh;
+mod work;
 
 pub use answers::Answers;
 pub use doubts::Doubted;
@@ -32,3 +43,4 @@ pub use error::TableError;
 pub use fold::{Applied, Fold, Loaded, Message, Options, look_over};
 pub use record::Record;
 pub use replay::Replay;
+pub use weigh::Weighed;

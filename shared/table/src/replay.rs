@@ -1,10 +1,11 @@
 //! One address's events folded in memory, with the same belief as the fold in SQLite.
 
 use crate::Message;
+use crate::weigh::Opinion;
 use keywheel_domain::{Recorded, State, evolve};
-use keywheel_wire::belief::{self, Doubt};
+use keywheel_wire::belief::Doubt;
 use keywheel_wire::chain::payload_hash;
-use keywheel_wire::event::{Link, Read};
+use keywheel_wire::event::Read;
 use keywheel_wire::signers::Signers;
 use std::sync::Arc;
 
@@ -18,12 +19,7 @@ pub fn believe(
     revision: u64,
     prev: Option<[u8; 32]>,
 ) -> Result<Read, Doubt> {
-    let Message { seq: _, subject, payload, signed } = message;
-    let read = belief::event(signers, subject, payload, signed.as_ref())?;
-    if read.link == (Link { revision: revision + 1, prev }) {
-        return Ok(read);
-    }
-    Err(Doubt::Skip(format!("{subject}: revision {} does not continue {revision}", read.link.revision)))
+    Opinion::of(message, signers).continuing(&message.subject, revision, prev).map(|(read, _)| read)
 }
 
 /// A state with what is needed to go on.

@@ -2,9 +2,9 @@
 
 use crate::TableError;
 use rusqlite::{Connection, OpenFlags};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 const CREATE: &str = "
 CREATE TABLE head (
@@ -15,17 +15,14 @@ CREATE TABLE head (
     digest BLOB NOT NULL
 );
 INSERT INTO head VALUES (1, 0, zeroblob(32), zeroblob(32), zeroblob(32));
+CREATE TABLE part (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
 CREATE TABLE address (
-    subject TEXT PRIMARY KEY,
-    seq INTEGER NOT NULL,
-    revision INTEGER NOT NULL,
-    prev BLOB,
+    place TEXT PRIMARY KEY,
     open INTEGER NOT NULL,
-    frozen TEXT,
-    state BLOB NOT NULL,
-    hash BLOB NOT NULL
+    row BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX address_open ON address (open) WHERE open = 1;
+CREATE TABLE frozen (place TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE command (
     subject TEXT NOT NULL,
     id BLOB NOT NULL,
@@ -63,6 +60,23 @@ pub(crate) fn open(path: &Path) -> Result<Connection, TableError> {
         SCHEMA => Ok(connection),
         found => Err(TableError::Schema { path: path.display().to_string(), found, known: SCHEMA }),
     }
+}
+
+/// Renames a database, with what SQLite keeps beside it: a journal left behind would be applied to the next.
+pub(crate) fn set_aside(path: &Path, schema: i64) -> Result<PathBuf, TableError> {
+    let named = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    let old = format!(".schema-{schema}");
+    for beside in ["", "-wal", "-shm"] {
+        match std::fs::rename(named(beside), named(&format!("{old}{beside}"))) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(named(&old))
 }
 
 /// Opens what another connection of this process has open, to read and nothing else.

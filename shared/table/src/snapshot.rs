@@ -5,20 +5,26 @@
 //!
 //! ```text
 //! "kwsnap" version:u8 watermark:u64 chain:32 chain_before:32 digest:32 rows:u64
-//! rows × { length:u32 { subject:u16+text seq:u64 prev:u8(0|1)+32? frozen:u8(0|1)+(u16+text)? state } }
+//! rows × { length:u32 { place:text frozen:count(0|1)×text parts:count×bytes body } }
 //! ```
 //!
-//! Rows are in the order of their subjects' bytes. Commands, unsettled work, doubts and notes are not in it: they are their writer's own.
+//! A place is what tells an event subject from others; parts and body are those of [`crate::stored`], each
+//! text and part after its length. Rows are in the order of their places' bytes. Commands, unsettled work, doubts and notes are not in it: they are their writer's own.
 
 use crate::fold::{self, Fold, Head, Loaded};
+use crate::pack::{self, Unpack, put_bytes, put_count};
+use crate::part::Part;
+use crate::parts::Parts;
+use crate::rows::{self, Opened, Stretch};
 use crate::{TableError, head, schema, stored};
 use keywheel_wire::chain::Chain;
+use keywheel_wire::{Malformed, subject};
 use std::io::{Read, Write};
 use std::path::Path;
 
 const MAGIC: &[u8; 6] = b"kwsnap";
 /// The version that this code writes, and the only one that it reads.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 /// Longest row that is read, in bytes.
 pub const ROW_BYTES_MAX: usize = 64 << 20;
 
@@ -34,14 +40,14 @@ pub fn export(path: &Path, to: &mut impl Write) -> Result<Head, TableError> {
     let head = head::read(&moment)?;
     let rows: u64 = moment.query_row("SELECT count(*) FROM address", [], |row| row.get(0))?;
     write_begin(to, &head, rows)?;
-    let mut failed = None;
-    fold::each_loaded(&moment, head.digest, &mut |subject, loaded| {
-        if failed.is_none() {
-            failed = write_row(to, &subject, &loaded).err();
-        }
+    let parts = Parts::load(&moment)?;
+    let digest = rows::each(&moment, &parts, &Stretch::default(), &mut |place, opened| {
+        let frozen = opened.row.is_frozen.then(|| rows::reason(&moment, place)).transpose()?;
+        write_row(to, place, frozen.as_deref(), &opened)
     })?;
+    fold::expect_digest(digest, head.digest)?;
     to.flush()?;
-    failed.map_or(Ok(head), Err)
+    Ok(head)
 }
 
 impl Fold {
@@ -66,15 +72,15 @@ impl Fold {
         self.fill(head, notes, |put| {
             let mut last = None;
             for _ in 0..rows {
-                let (subject, loaded) = read_row(from)?;
-                if last.as_ref().is_some_and(|last| *last >= subject) {
+                let (place, loaded) = read_row(from)?;
+                if last.as_ref().is_some_and(|last| *last >= place) {
                     return Err(wrong("its rows are not in order"));
                 }
                 if loaded.seq.max(loaded.state.revision) > head.watermark {
                     return Err(wrong("a row of it lies beyond its position"));
                 }
-                put(&subject, &loaded)?;
-                last = Some(subject);
+                put(&subject::event_at(&place), &loaded)?;
+                last = Some(place);
             }
             match from.read(&mut [0])? {
                 0 => Ok(()),
@@ -115,19 +121,21 @@ fn read_begin(from: &mut impl Read) -> Result<(Head, u64), TableError> {
     Ok((head, u64::from_be_bytes(take(from)?)))
 }
 
-fn write_row(to: &mut impl Write, subject: &str, loaded: &Loaded) -> Result<(), TableError> {
-    let mut row = Vec::with_capacity(512);
-    put_text(&mut row, subject)?;
-    row.extend(loaded.seq.to_be_bytes());
-    row.push(u8::from(loaded.prev.is_some()));
-    row.extend(loaded.prev.iter().flatten());
-    row.push(u8::from(loaded.frozen.is_some()));
-    if let Some(why) = &loaded.frozen {
-        put_text(&mut row, why)?;
-    }
-    row.extend(stored::write(&loaded.state).map_err(|error| fold::damaged(subject, &error))?);
+fn write_row(
+    to: &mut impl Write,
+    place: &str,
+    frozen: Option<&str>,
+    opened: &Opened<'_>,
+) -> Result<(), TableError> {
+    let mut row = Vec::with_capacity(256);
+    put_bytes(&mut row, place.as_bytes());
+    put_count(&mut row, usize::from(frozen.is_some()));
+    frozen.iter().for_each(|reason| put_bytes(&mut row, reason.as_bytes()));
+    put_count(&mut row, opened.parts.len());
+    opened.parts.iter().for_each(|part| put_bytes(&mut row, &part.bytes));
+    row.extend_from_slice(opened.body);
     if row.len() > ROW_BYTES_MAX {
-        return Err(TableError::Snapshot(format!("{subject} has more than {ROW_BYTES_MAX} bytes")));
+        return Err(TableError::Snapshot(format!("{place} has more than {ROW_BYTES_MAX} bytes")));
     }
     let length = u32::try_from(row.len()).unwrap_or(u32::MAX);
     to.write_all(&length.to_be_bytes())?;
@@ -144,24 +152,24 @@ fn read_row(from: &mut impl Read) -> Result<(String, Loaded), TableError> {
     if row.len() < length {
         return Err(wrong("it ends early"));
     }
-    let mut rest = row.as_slice();
-    let subject = take_text(&mut rest)?;
-    let seq = u64::from_be_bytes(take(&mut rest)?);
-    let prev = match take(&mut rest)? {
-        [0] => None,
-        [1] => Some(take(&mut rest)?),
-        _ => return Err(wrong("a mark of it is neither 0 nor 1")),
+    unpack_row(&row).map_err(|error| TableError::Snapshot(error.to_string()))
+}
+
+fn unpack_row(row: &[u8]) -> Result<(String, Loaded), Malformed> {
+    let mut from = Unpack(row);
+    let place = from.text()?.to_owned();
+    let frozen = match from.count()? {
+        0 => None,
+        1 => Some(from.text()?.to_owned()),
+        _ => return Err(pack::wrong("it is frozen more than once")),
     };
-    let frozen = match take(&mut rest)? {
-        [0] => None,
-        [1] => Some(take_text(&mut rest)?),
-        _ => return Err(wrong("a mark of it is neither 0 nor 1")),
-    };
-    let state = stored::read(rest).map_err(|error| TableError::Snapshot(format!("{subject}: {error}")))?;
-    if stored::write(&state).ok().as_deref() != Some(rest) {
-        return Err(wrong("a state of it is not written as states are"));
+    let count = from.count()?;
+    let parts: Vec<Part> = (0..count).map(|_| Part::read(from.sized()?)).collect::<Result<_, _>>()?;
+    let row = stored::read(from.0, &parts.iter().collect::<Vec<_>>())?;
+    if row.is_frozen != frozen.is_some() {
+        return Err(pack::wrong("it does not say why it is frozen"));
     }
-    Ok((subject, Loaded { state, seq, prev, frozen }))
+    Ok((place, row.into_loaded(frozen)))
 }
 
 fn take<const N: usize>(from: &mut impl Read) -> Result<[u8; N], TableError> {
@@ -171,17 +179,4 @@ fn take<const N: usize>(from: &mut impl Read) -> Result<[u8; N], TableError> {
         Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(wrong("it ends early")),
         Err(error) => Err(error.into()),
     }
-}
-
-fn put_text(row: &mut Vec<u8>, text: &str) -> Result<(), TableError> {
-    let length = u16::try_from(text.len()).map_err(|_| wrong("a text is too long"))?;
-    row.extend(length.to_be_bytes());
-    row.extend(text.as_bytes());
-    Ok(())
-}
-
-fn take_text(from: &mut impl Read) -> Result<String, TableError> {
-    let mut bytes = vec![0; usize::from(u16::from_be_bytes(take(from)?))];
-    from.read_exact(&mut bytes).map_err(|_| wrong("it ends early"))?;
-    String::from_utf8(bytes).map_err(|_| wrong("a text of it is no text"))
 }

@@ -211,11 +211,17 @@ fn body<B: DeserializeOwned>(payload: &[u8]) -> Result<B, Malformed> {
     unpack::<BodyOnly<B>>(payload).map(|only| only.body)
 }
 
+/// Where it fails is found by trying again: to keep a path at hand costs more than to read without one.
 fn unpack<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Malformed> {
-    let mut reader = rmp_serde::Deserializer::from_read_ref(payload);
-    reader.set_max_depth(DEPTH_MAX);
-    serde_path_to_error::deserialize(&mut reader)
-        .map_err(|error| Malformed::new(error.path().to_string(), error.inner()))
+    let reader = || {
+        let mut reader = rmp_serde::Deserializer::from_read_ref(payload);
+        reader.set_max_depth(DEPTH_MAX);
+        reader
+    };
+    T::deserialize(&mut reader()).or_else(|_| {
+        serde_path_to_error::deserialize(&mut reader())
+            .map_err(|error| Malformed::new(error.path().to_string(), error.inner()))
+    })
 }
 
 /// The event as a JSON document, for people and programs that read the log.

@@ -4,6 +4,7 @@
 use crate::Malformed;
 use crate::snapshot::Slot;
 use keywheel_domain::{Address, Client, EdgeId, KeyringId, Kid, Tenant, Version};
+use std::borrow::Cow;
 
 /// The log.
 pub const EVENTS: &str = "KW_EVENTS";
@@ -217,6 +218,33 @@ pub fn parse_event(subject: &str) -> Result<Address, Malformed> {
         ((Some("kw"), Some("evt")), Some(tenant), Some(client), None) => parse_address(tenant, client),
         _ => Err(Malformed::new("subject", format!("`{subject}` is no event subject"))),
     }
+}
+
+/// What tells an event subject from others: its tenant and client. Any other subject stands there whole, after a
+/// space, which is in none.
+pub fn event_place(subject: &str) -> Cow<'_, str> {
+    match subject.strip_prefix("kw.evt.") {
+        Some(place) => Cow::Borrowed(place),
+        None => Cow::Owned(format!(" {subject}")),
+    }
+}
+
+/// The subject that has this place.
+pub fn event_at(place: &str) -> String {
+    match place.strip_prefix(' ') {
+        Some(other) => other.to_owned(),
+        None => format!("kw.evt.{place}"),
+    }
+}
+
+/// The address that an event's place is.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_place(place: &str) -> Result<Address, Malformed> {
+    let none = || Malformed::new("subject", format!("`{place}` is no event's place"));
+    let (tenant, client) = place.split_once('.').ok_or_else(none)?;
+    parse_address(tenant, client)
 }
 
 fn parse_address(tenant: &str, client: &str) -> Result<Address, Malformed> {

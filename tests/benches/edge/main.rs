@@ -3,16 +3,28 @@
 //!
 //! # Layout
 //! - [`figure`]: a figure with its floor, and the table of them
+//! - [`log`]: a signed log; `server`: a nats-server to read it from
 //! - [`keys`]: many keys, a table that answers for them, and the least that answering takes
 //! - [`samples`]: medians and percentiles
 //! - one file for each measurement
 
+mod cold;
 mod figure;
 mod garbage;
 mod keys;
+mod log;
 mod memory;
 mod propagation;
+mod replay;
 mod samples;
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "the bus's own tests use all of it"
+)]
+#[path = "../../../shared/bus/tests/server/mod.rs"]
+mod server;
 mod verify;
 
 use clap::Parser;
@@ -38,10 +50,12 @@ struct Arguments {
 type Measurement = fn(&Scale) -> anyhow::Result<Vec<Figure>>;
 
 /// What is resident is measured first: later it would be filled from what was freed.
-const MEASUREMENTS: [(&str, Measurement); 4] = [
+const MEASUREMENTS: [(&str, Measurement); 6] = [
     ("memory", memory::measure),
     ("verify", verify::measure),
     ("garbage", garbage::measure),
+    ("cold", cold::measure),
+    ("replay", replay::measure),
     ("propagation", propagation::measure),
 ];
 

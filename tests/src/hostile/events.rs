@@ -3,7 +3,8 @@
 use super::assert_told;
 use keywheel_domain::event::{Event, EventId, Fact};
 use keywheel_domain::{Address, At, KeyState, State, Version, due};
-use keywheel_table::{Answers, Message, Replay, stored};
+use keywheel_table::part::Part;
+use keywheel_table::{Answers, Loaded, Message, Replay, stored};
 use keywheel_token::Credential;
 use keywheel_wire::belief::is_entitled;
 use keywheel_wire::chain::payload_hash;
@@ -112,9 +113,11 @@ fn assert_sound(before: &State, after: &State, now: At) {
             let _ = due::retirement(after, version, now);
         }
     }
-    let row = stored::write(after).unwrap();
-    let kept = stored::read(&row).unwrap();
-    assert_eq!(stored::write(&kept).unwrap(), row, "a row says what it was written from");
+    let loaded = Loaded { state: after.clone(), ..Loaded::default() };
+    let row = stored::write(&loaded);
+    let parts: Vec<Part> = row.parts.iter().map(|bytes| Part::read(bytes).unwrap()).collect();
+    let kept = stored::read(&row.body, &parts.iter().collect::<Vec<_>>()).unwrap().into_loaded(None);
+    assert_eq!(stored::write(&kept), row, "a row says what it was written from");
 }
 
 fn assert_answers(answers: &Answers, address: &Address, state: &State) {

@@ -2,7 +2,7 @@
 
 use crate::cut_off::Remote;
 use crate::scene::{Scene, address, keyring, until};
-use keywheel_domain::Address;
+use keywheel_domain::{Address, Kid};
 use keywheel_table::fold::Head;
 use keywheel_token::KeyText;
 use keywheel_wire::chain::Chain;
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const ROW: &str = "kw.evt.acme.far";
+const PLACE: &str = "acme.far";
 
 fn xor(digest: &mut [u8; 32], hash: [u8; 32]) {
     digest.iter_mut().zip(hash).for_each(|(byte, other)| *byte ^= other);
@@ -22,23 +22,27 @@ fn xor(digest: &mut [u8; 32], hash: [u8; 32]) {
 /// Has a key lie under another id, with a row hash that fits; and with a table digest that does.
 fn alter(database: &Path, key: &KeyText, with_digest: bool) {
     let connection = Connection::open(database).unwrap();
-    let (seq, prev, mut state, old): (u64, [u8; 32], Vec<u8>, [u8; 32]) = connection
-        .query_row("SELECT seq, prev, state, hash FROM address WHERE subject = ?1", [ROW], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })
-        .unwrap();
-    let kid = &key.expose().split('_').nth(2).unwrap().as_bytes()[..10];
-    let at = state.windows(10).position(|window| window == kid).unwrap();
-    state[at] = if state[at] == b'a' { b'b' } else { b'a' };
-    let mut hash = Sha256::new();
-    hash.update(ROW.as_bytes());
-    hash.update([0, 0, 1]);
-    hash.update(seq.to_be_bytes());
-    hash.update(prev);
-    hash.update(&state);
-    let hash: [u8; 32] = hash.finalize().into();
-    let update = "UPDATE address SET state = ?1, hash = ?2 WHERE subject = ?3";
-    assert_eq!(connection.execute(update, params![state, hash, ROW]).unwrap(), 1);
+    let select = "SELECT row FROM address WHERE place = ?1";
+    let row: Vec<u8> = connection.query_row(select, [PLACE], |row| row.get(0)).unwrap();
+    // After the check: which part, one more, and that it is the last.
+    assert_eq!(row[8] & 1, 1);
+    let part = [(row[8] >> 1) - 1];
+    let part: Vec<u8> =
+        connection.query_row("SELECT bytes FROM part WHERE id = ?1", part, |row| row.get(0)).unwrap();
+    let mut body = row[9..].to_vec();
+    let hash = |body: &[u8]| -> [u8; 32] {
+        let hash = Sha256::new().chain_update(PLACE).chain_update([0]).chain_update(body);
+        hash.chain_update(Sha256::digest(&part)).finalize().into()
+    };
+    let old = hash(&body);
+    assert_eq!(row[..8], old[..8]);
+    let kid = Kid::parse(&key.expose().split('_').nth(2).unwrap()[..10]).unwrap().number().to_be_bytes();
+    let at = body.windows(8).position(|window| window == kid).unwrap();
+    body[at + 7] ^= 1;
+    let hash = hash(&body);
+    let altered = [&hash[..8], &row[8..9], &body].concat();
+    let update = "UPDATE address SET row = ?1 WHERE place = ?2";
+    assert_eq!(connection.execute(update, params![altered, PLACE]).unwrap(), 1);
     if !with_digest {
         return;
     }

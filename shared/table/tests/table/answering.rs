@@ -1,6 +1,6 @@
 //! The table in memory says what the fold says.
 
-use crate::log::{Log, edge, open, states, steps};
+use crate::log::{Log, Step, edge, open, states, steps};
 use keywheel_domain::key::Origin;
 use keywheel_domain::verdict::Found;
 use keywheel_domain::{Address, Kid, State};
@@ -24,8 +24,7 @@ proptest! {
         check(&answers, &states(&fold));
 
         // A restart fills the table from the fold.
-        let mut anew = Answers::default();
-        fold.each(|address, state| anew.update(&address, &state)).unwrap();
+        let anew = fold.answers().unwrap();
         check(&anew, &log.kept());
         prop_assert_eq!(anew.keys(), answers.keys());
         prop_assert_eq!(anew.has_imports(), answers.has_imports());
@@ -80,4 +79,29 @@ fn counted_uses_survive_updates() {
     }
     let counted = answers.by_kid(kid).unwrap().take_uses();
     assert_eq!(counted, log.messages.len() as u64 - 1);
+}
+
+/// Enough rows for two threads, with a damaged one in either half.
+#[test]
+fn a_large_table_is_loaded_by_halves_and_damage_is_found_in_either() {
+    let log = Log::of(&(0..5000).map(Step::Many).collect::<Vec<_>>());
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).apply(&log.messages, &[]).unwrap();
+    let answers = open(folder.path()).answers().unwrap();
+    assert_eq!((answers.keys(), answers.keyrings()), (5000, 5000));
+    for state in log.states.values() {
+        let (version, key) = state.newest().unwrap();
+        let row = answers.by_kid(key.kid).unwrap();
+        assert!(row.version() == version && *row.digest() == key.digest);
+    }
+    for place in ["acme.many-10", "acme.many-99"] {
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path()).apply(&log.messages, &[]).unwrap();
+        let connection = rusqlite::Connection::open(folder.path().join("fold.db")).unwrap();
+        for change in ["UPDATE address SET row = substr(row, 1, length(row) - 1)", "DELETE FROM address"] {
+            let done = connection.execute(&format!("{change} WHERE place = ?1"), [place]).unwrap();
+            assert_eq!(done, 1);
+            assert!(open(folder.path()).answers().is_err_and(|error| error.is_damage()), "{place}: {change}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A database that was altered under us: noticed before anything is built on it.
 
-use crate::log::{Log, OPTIONS, keyring, open, signers};
+use crate::log::{Log, OPTIONS, Step, keyring, open, signers};
 use keywheel_table::{Fold, TableError, look_over};
 use rusqlite::Connection;
 use std::path::Path;
@@ -23,39 +23,87 @@ fn is_damaged<T>(result: Result<T, TableError>) -> bool {
     result.err().is_some_and(|error| error.is_damage())
 }
 
+/// One row, as it lies in the database.
+fn row(folder: &Path) -> Vec<u8> {
+    let connection = Connection::open(folder.join("fold.db")).unwrap();
+    let select = "SELECT row FROM address WHERE place = 'acme.client-1'";
+    connection.query_row(select, [], |row| row.get(0)).unwrap()
+}
+
+fn put(folder: &Path, column: &str, value: &[u8]) {
+    let connection = Connection::open(folder.join("fold.db")).unwrap();
+    let update = format!("UPDATE {column} WHERE place = 'acme.client-1'");
+    assert_eq!(connection.execute(&update, [value]).unwrap(), 1);
+}
+
 #[test]
 fn one_altered_byte_of_a_row_is_found() {
-    let middle = "(length(state) / 2)";
-    let flip =
-        format!("state = CAST(substr(state, 1, {middle}) || x'2a' || substr(state, {middle} + 2) AS BLOB)");
-    for change in [
-        flip.as_str(),
-        "state = substr(state, 1, length(state) - 1)",
-        "hash = zeroblob(32)",
-        "hash = zeroblob(31)",
-        "seq = seq + 1",
-        "prev = zeroblob(32)",
-        "prev = NULL",
-        "frozen = 'by whom?'",
-    ] {
-        let (folder, log) = closed();
-        sql(folder.path(), &format!("UPDATE address SET {change} WHERE subject = 'kw.evt.acme.client-1'"));
-        let mut fold = open(folder.path());
-        let head = fold.head();
-        assert!(is_damaged(fold.load(&keyring(1), None)), "{change}: load");
-        assert!(is_damaged(fold.each(|_, _| ())), "{change}: each");
-        assert!(is_damaged(fold.apply(&log.messages, &[])), "{change}: nothing is built on it");
-        assert_eq!(fold.head(), head, "{change}");
-        assert!(fold.load(&keyring(0), None).is_ok(), "{change}: the others can be read");
+    let (folder, log) = closed();
+    let sound = row(folder.path());
+    let mut others: Vec<Vec<u8>> = (0..sound.len())
+        .map(|at| {
+            let mut other = sound.clone();
+            other[at] ^= 1 << (at % 8);
+            other
+        })
+        .collect();
+    others.extend([
+        sound[..sound.len() - 1].to_vec(),
+        [&sound[..], &[0]].concat(),
+        sound[..8].to_vec(),
+        vec![],
+    ]);
+    let mut fold = open(folder.path());
+    let head = fold.head();
+    for other in others {
+        put(folder.path(), "address SET row = ?1", &other);
+        assert!(is_damaged(fold.load(&keyring(1), None)), "{other:?}: load");
+        assert!(is_damaged(fold.each(|_, _| ())), "{other:?}: each");
+        assert!(is_damaged(fold.apply(&log.messages, &[])), "{other:?}: nothing is built on it");
+        assert_eq!(fold.head(), head, "{other:?}");
+        assert!(fold.load(&keyring(0), None).is_ok(), "{other:?}: the others can be read");
     }
+    put(folder.path(), "address SET row = ?1", &sound);
+    fold.apply(&log.messages, &[]).unwrap();
+}
+
+/// What many rows share is damaged in all of them.
+#[test]
+fn one_altered_byte_of_a_shared_part_is_found() {
+    for change in [
+        "UPDATE part SET bytes = CAST(replace(bytes, 'read', 'reed') AS BLOB) WHERE id = 1",
+        "UPDATE part SET bytes = substr(bytes, 1, length(bytes) - 1) WHERE id = 1",
+        "UPDATE part SET bytes = x'09' WHERE id = 1",
+        "UPDATE part SET id = 9 WHERE id = 1",
+        "DELETE FROM part WHERE id = 1",
+    ] {
+        let (folder, _) = closed();
+        sql(folder.path(), change);
+        let path = folder.path().join("fold.db");
+        let read = || Fold::open(&path, OPTIONS, signers()).and_then(|fold| fold.load(&keyring(1), None));
+        assert!(is_damaged(read()), "{change}");
+        assert!(is_damaged(look_over(&path, |_, _, _| ())), "{change}: looked over");
+    }
+}
+
+/// Frozen in other words is frozen all the same; frozen for no reason, or not frozen any more, is damage.
+#[test]
+fn what_freezes_a_row_is_kept() {
+    let log = Log::of(&[Step::Issue(1), Step::Garbled(1)]);
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).apply(&log.messages, &[]).unwrap();
+    sql(folder.path(), "UPDATE frozen SET reason = 'by whom?'");
+    assert_eq!(open(folder.path()).load(&keyring(1), None).unwrap().frozen.as_deref(), Some("by whom?"));
+    sql(folder.path(), "DELETE FROM frozen");
+    assert!(is_damaged(open(folder.path()).load(&keyring(1), None)));
 }
 
 #[test]
 fn a_missing_row_or_one_too_many_is_found() {
     for change in [
-        "DELETE FROM address WHERE subject = 'kw.evt.acme.client-1'",
-        "INSERT INTO address SELECT 'kw.evt.acme.other', seq, revision, prev, open, frozen, state, hash FROM address WHERE subject = 'kw.evt.acme.client-1'",
-        "UPDATE address SET subject = 'kw.evt.acme.other' WHERE subject = 'kw.evt.acme.client-1'",
+        "DELETE FROM address WHERE place = 'acme.client-1'",
+        "INSERT INTO address SELECT 'acme.other', open, row FROM address WHERE place = 'acme.client-1'",
+        "UPDATE address SET place = 'acme.other' WHERE place = 'acme.client-1'",
         "UPDATE head SET digest = zeroblob(32)",
         "UPDATE head SET chain = zeroblob(32)",
         "UPDATE head SET watermark = watermark - 1",
@@ -75,32 +123,13 @@ fn a_missing_row_or_one_too_many_is_found() {
 #[test]
 fn an_older_row_in_place_of_a_newer_is_found() {
     let (folder, log) = (tempfile::tempdir().unwrap(), Log::plain());
-    let copy = "INSERT INTO note SELECT 'old', state FROM address WHERE subject = 'kw.evt.acme.client-1'";
     let mut fold = open(folder.path());
     fold.apply(&log.messages[..4], &[]).unwrap();
-    sql(folder.path(), copy);
-    sql(
-        folder.path(),
-        "INSERT INTO note SELECT 'hash', hash FROM address WHERE subject = 'kw.evt.acme.client-1'",
-    );
-    sql(
-        folder.path(),
-        "INSERT INTO note SELECT 'seq', seq FROM address WHERE subject = 'kw.evt.acme.client-1'",
-    );
-    sql(
-        folder.path(),
-        "INSERT INTO note SELECT 'prev', prev FROM address WHERE subject = 'kw.evt.acme.client-1'",
-    );
+    let older = row(folder.path());
     fold.apply(&log.messages, &[]).unwrap();
     drop(fold);
-    let old = |name: &str| format!("(SELECT value FROM note WHERE name = '{name}')");
-    let (state, hash, seq, prev) = (old("old"), old("hash"), old("seq"), old("prev"));
-    sql(
-        folder.path(),
-        &format!(
-            "UPDATE address SET state = {state}, hash = {hash}, seq = {seq}, prev = {prev} WHERE subject = 'kw.evt.acme.client-1'"
-        ),
-    );
+    assert_ne!(row(folder.path()), older);
+    put(folder.path(), "address SET row = ?1", &older);
     let fold = open(folder.path());
     assert!(fold.load(&keyring(1), None).is_ok(), "the row itself is sound");
     assert!(is_damaged(fold.each(|_, _| ())), "the whole is not");
@@ -112,8 +141,23 @@ fn another_schema_is_not_touched() {
     let connection = Connection::open(folder.path().join("fold.db")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     let refused = Fold::open(&folder.path().join("fold.db"), OPTIONS, signers());
-    assert!(matches!(refused, Err(TableError::Schema { found: 99, known: 2, .. })));
+    assert!(matches!(refused, Err(TableError::Schema { found: 99, known: 3, .. })));
     assert!(is_damaged(refused));
+    assert!(Fold::open_or_begin(&folder.path().join("fold.db"), OPTIONS, &signers()).is_err());
+}
+
+#[test]
+fn one_of_an_older_schema_is_set_aside_and_begun_anew() {
+    let (folder, log) = closed();
+    let path = folder.path().join("fold.db");
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    let (mut fold, aside) = Fold::open_or_begin(&path, OPTIONS, &signers()).unwrap();
+    let aside = aside.unwrap();
+    assert!(aside.ends_with("fold.db.schema-2") && aside.exists());
+    fold.apply(&log.messages, &[]).unwrap();
+    drop(fold);
+    let (fold, aside) = Fold::open_or_begin(&path, OPTIONS, &signers()).unwrap();
+    assert_eq!((fold.head().watermark, aside), (log.messages.len() as u64, None));
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn notes_are_kept_with_the_rows() {
 #[test]
 fn a_failure_in_the_middle_leaves_nothing_behind() {
     for (what, table) in [
-        ("BEFORE INSERT ON address WHEN NEW.subject = 'kw.evt.acme.client-1'", "address"),
+        ("BEFORE INSERT ON address WHEN NEW.place = 'acme.client-1'", "address"),
         ("BEFORE INSERT ON command WHEN NEW.seq = 9", "command"),
         ("BEFORE UPDATE ON head", "head"),
         ("BEFORE INSERT ON note WHEN NEW.name = 'last'", "note"),

@@ -56,6 +56,8 @@ pub fn author(fact: &Fact) -> Service {
 pub enum Step {
     Issue(u8),
     Import(u8),
+    /// The first key of one of many keyrings.
+    Many(u32),
     Rotate(u8),
     Activate(u8, u32),
     Use(u8, u32),
@@ -115,11 +117,15 @@ pub struct Log {
     pub frozen: BTreeSet<Address>,
     pub last: BTreeMap<Address, u64>,
     prev: BTreeMap<Address, [u8; 32]>,
-    minted: u8,
+    minted: u32,
 }
 
 pub fn keyring(n: u8) -> Address {
     Address::Keyring(KeyringId::parse(&format!("acme/client-{n}")).unwrap())
+}
+
+fn many(n: u32) -> Address {
+    Address::Keyring(KeyringId::parse(&format!("acme/many-{n}")).unwrap())
 }
 
 pub fn edge(n: u8) -> EdgeId {
@@ -162,6 +168,7 @@ impl Log {
         let used = Use { first_use: Some(now), last_use: Some(now), uses: now.0, quiet: None };
         let (at, act) = match step {
             Step::Issue(k) => (keyring(k), self.issue()),
+            Step::Many(n) => (many(n), self.issue()),
             Step::Import(k) => (keyring(k), self.import()),
             Step::Rotate(k) => (keyring(k), self.rotate()),
             Step::Activate(k, v) => (keyring(k), Act::Activate { version: Version(v), barrier: by_hand }),
@@ -262,7 +269,9 @@ impl Log {
     fn mint(&mut self) -> Minted {
         self.minted += 1;
         let kid = Kid::parse(&format!("kid{:07}", self.minted)).unwrap();
-        Minted { kid, digest: Digest([self.minted; 32]), rotation: RotationId(u128::from(self.minted)) }
+        let mut digest = [self.minted.to_le_bytes()[0]; 32];
+        digest[..4].copy_from_slice(&self.minted.to_be_bytes());
+        Minted { kid, digest: Digest(digest), rotation: RotationId(u128::from(self.minted)) }
     }
 
     fn issue(&mut self) -> Act {

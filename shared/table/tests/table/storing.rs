@@ -4,10 +4,14 @@ use crate::anything::{edge, key_state, kid, patch};
 use keywheel_domain::event::RotationId;
 use keywheel_domain::key::{Origin, Quiet, Replaces, Seen};
 use keywheel_domain::{At, Digest, Key, KeySpec, Policy, Span, State, Version};
-use keywheel_table::stored;
+use keywheel_table::Loaded;
+use keywheel_table::part::Part;
+use keywheel_table::stored::{self, Stored};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
-use proptest::prelude::{BoxedStrategy, Strategy, any, prop_assert_eq, proptest};
+use proptest::prelude::{
+    BoxedStrategy, Strategy, any, prop_assert, prop_assert_eq, prop_assert_ne, proptest,
+};
 
 fn at() -> impl Strategy<Value = At> {
     any::<u64>().prop_map(At)
@@ -66,31 +70,96 @@ fn state() -> BoxedStrategy<State> {
         .boxed()
 }
 
+/// What a fold keeps of an address.
+fn loaded() -> BoxedStrategy<Loaded> {
+    (state(), any::<u64>(), option::of(any::<[u8; 32]>()), option::of(any::<String>()))
+        .prop_map(|(state, seq, prev, frozen)| Loaded { state, seq, prev, frozen })
+        .boxed()
+}
+
+/// As a row is read: what its parts say stands elsewhere.
+fn read(stored: &Stored) -> Result<Loaded, String> {
+    let parts: Vec<Part> = stored
+        .parts
+        .iter()
+        .map(|bytes| Part::read(bytes).map_err(|error| error.to_string()))
+        .collect::<Result<_, _>>()?;
+    let row =
+        stored::read(&stored.body, &parts.iter().collect::<Vec<_>>()).map_err(|error| error.to_string())?;
+    let frozen = row.is_frozen.then(String::new);
+    Ok(row.into_loaded(frozen))
+}
+
+fn same(one: &Loaded, other: &Loaded) -> bool {
+    (&one.state, one.seq, one.prev) == (&other.state, other.seq, other.prev)
+        && one.frozen.is_some() == other.frozen.is_some()
+}
+
 proptest! {
     #[test]
-    fn a_state_is_read_as_it_was_written(state in state()) {
-        let bytes = stored::write(&state).unwrap();
-        prop_assert_eq!(stored::read(&bytes), Ok(state.clone()));
-        prop_assert_eq!(stored::write(&state.clone()).unwrap(), bytes, "one encoding");
+    fn a_state_is_read_as_it_was_written(loaded in loaded()) {
+        let stored = stored::write(&loaded);
+        let again = read(&stored).unwrap();
+        prop_assert!(same(&again, &loaded), "{again:?}\n{loaded:?}");
+        prop_assert_eq!(stored::write(&again), stored, "one encoding");
     }
 
     #[test]
-    fn bytes_that_are_no_state_are_an_error(bytes in vec(any::<u8>(), 0..200)) {
-        let _ = stored::read(&bytes).map_err(|error| error.to_string());
+    fn bytes_that_are_no_state_are_an_error(body in vec(any::<u8>(), 0..200), parts in vec(vec(any::<u8>(), 0..40), 0..3)) {
+        let stored = Stored { body, parts };
+        if let Ok(read) = read(&stored) {
+            prop_assert_eq!(stored::write(&read), stored, "what is read at all has one encoding");
+        }
+    }
+
+    /// Also near to what is a state: an altered byte is an error, or another state's one encoding.
+    #[test]
+    fn an_altered_state_is_an_error_or_another_state(loaded in loaded(), at in any::<usize>(), bit in 0..8_u8) {
+        let stored = stored::write(&loaded);
+        let lengths = [stored.body.len()].into_iter().chain(stored.parts.iter().map(Vec::len));
+        let mut at = at % lengths.sum::<usize>();
+        let mut altered = stored.clone();
+        for bytes in [&mut altered.body].into_iter().chain(&mut altered.parts) {
+            if at < bytes.len() {
+                bytes[at] ^= 1 << bit;
+                break;
+            }
+            at -= bytes.len();
+        }
+        prop_assert_ne!(&altered, &stored);
+        if let Ok(read) = read(&altered) {
+            prop_assert!(!same(&read, &loaded));
+            prop_assert_eq!(stored::write(&read), altered);
+        }
     }
 
     #[test]
-    fn a_cut_state_is_an_error(state in state(), cut in 1..50_usize) {
-        let bytes = stored::write(&state).unwrap();
-        let end = bytes.len().saturating_sub(cut);
-        assert!(stored::read(&bytes[..end]).is_err());
+    fn a_cut_state_is_an_error(loaded in loaded(), cut in 1..50_usize) {
+        let mut stored = stored::write(&loaded);
+        stored.body.truncate(stored.body.len().saturating_sub(cut));
+        assert!(read(&stored).is_err());
+        let mut stored = stored::write(&loaded);
+        if stored.parts.pop().is_some() {
+            assert!(read(&stored).is_err());
+        }
     }
 }
 
 #[test]
 fn an_empty_state_is_small() {
-    let bytes = stored::write(&State::default()).unwrap();
-    assert!(bytes.len() < 64, "{}", bytes.len());
-    assert_eq!(stored::read(&bytes), Ok(State::default()));
+    let stored = stored::write(&Loaded::default());
+    assert_eq!((stored.body.len(), stored.parts.len()), (3, 0));
+    assert!(same(&read(&stored).unwrap(), &Loaded::default()));
     assert_eq!(Span(0), Span::default());
+}
+
+/// What most keys are, most of it what no packing makes smaller: hashes, digest and ids take 88 bytes.
+#[test]
+fn a_usual_key_is_small() {
+    use crate::log::{Log, Step, keyring, open};
+    let folder = tempfile::tempdir().unwrap();
+    let mut fold = open(folder.path());
+    fold.apply(&Log::of(&[Step::Issue(0), Step::Activate(0, 1)]).messages, &[]).unwrap();
+    let stored = stored::write(&fold.load(&keyring(0), None).unwrap());
+    assert!(stored.body.len() <= 104, "{}", stored.body.len());
 }

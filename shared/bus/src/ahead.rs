@@ -1,0 +1,138 @@
+//! Reads and weighs the log ahead of what is applied, in order: signatures are checked on all cores while
+//! earlier messages are written.
+
+use crate::BusError;
+use crate::connect::signed;
+use crate::error::Trying;
+use async_nats::jetstream::consumer::Consumer;
+use async_nats::jetstream::consumer::pull::Config;
+use async_nats::jetstream::message::Message as Received;
+use futures_util::StreamExt;
+use keywheel_table::{Message, Weighed};
+use keywheel_wire::signers::Signers;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Most messages that one pull asks for.
+const PULLED_MAX: usize = 4000;
+/// How long one pull waits for messages; a lost connection is noticed no later.
+pub(crate) const PULL: Duration = Duration::from_secs(2);
+/// Most messages that are weighed together, by one thread.
+const CHUNK: usize = 250;
+/// So many are weighed where they are: to pass them on would take longer.
+const FEW: usize = 4;
+/// Chunks that may wait to be applied.
+const WAITING: usize = 16;
+/// Most messages that are applied in one transaction, but for the last chunk's.
+const APPLIED_MAX: usize = 4000;
+
+/// What is to be applied next.
+#[derive(Default)]
+pub(crate) struct Piece {
+    /// In the order of the log.
+    pub(crate) messages: Vec<Weighed>,
+    /// A pull has ended with them, which brought so many messages in all.
+    pub(crate) ended: Option<usize>,
+}
+
+/// What is read ahead. Dropped, it reads no further.
+pub(crate) struct Ahead {
+    pieces: mpsc::Receiver<Result<Piece, BusError>>,
+    waiting: Option<Result<Piece, BusError>>,
+    _reading: JoinSet<()>,
+}
+
+impl Ahead {
+    /// Begins to read what `consumer` gives, for a reader that believes `signers`.
+    pub(crate) fn begin(consumer: Consumer<Config>, signers: Arc<Signers>) -> Self {
+        let (to, pieces) = mpsc::channel(WAITING);
+        let mut reading = JoinSet::new();
+        reading.spawn(async move {
+            while !to.is_closed() {
+                let pulled = pull(&consumer, &signers, &to).await;
+                let is_over = pulled.is_err();
+                // Nobody receives it once this is dropped.
+                let _ = to.send(pulled.map(|taken| Piece { ended: Some(taken), ..Piece::default() })).await;
+                if is_over {
+                    return;
+                }
+            }
+        });
+        Self { pieces, waiting: None, _reading: reading }
+    }
+
+    /// All that is ready, as far as one transaction takes it; waits until there is something.
+    ///
+    /// # Errors
+    /// When the log cannot be read on.
+    pub(crate) async fn next(&mut self) -> Result<Piece, BusError> {
+        let first = match self.waiting.take() {
+            Some(waiting) => waiting,
+            None => self.pieces.recv().await.unwrap_or(Err(BusError::Stopped)),
+        };
+        let mut piece = first?;
+        while piece.ended.is_none() && piece.messages.len() < APPLIED_MAX {
+            match self.pieces.try_recv() {
+                Ok(Ok(more)) => {
+                    piece.messages.extend(more.messages);
+                    piece.ended = more.ended;
+                }
+                Ok(failed) => {
+                    self.waiting = Some(failed);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        Ok(piece)
+    }
+}
+
+/// Passes on what one pull brings, and says how many messages that were.
+async fn pull(
+    consumer: &Consumer<Config>,
+    signers: &Arc<Signers>,
+    to: &mpsc::Sender<Result<Piece, BusError>>,
+) -> Result<usize, BusError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let messages = consumer.batch().max_messages(PULLED_MAX).expires(PULL).messages().await;
+    let chunks = messages.trying("pulling from the log")?.map(to_message).ready_chunks(CHUNK);
+    let signers = Arc::clone(signers);
+    let mut weighed = chunks.map(move |chunk| weigh(chunk, Arc::clone(&signers))).buffered(cores + 1);
+    let mut taken = 0;
+    loop {
+        let next = tokio::time::timeout(PULL * 2, weighed.next()).await;
+        let Some(messages) = next.trying("waiting for the log")? else { return Ok(taken) };
+        let messages = messages?;
+        taken += messages.len();
+        if to.send(Ok(Piece { messages, ended: None })).await.is_err() {
+            return Ok(taken);
+        }
+    }
+}
+
+async fn weigh(
+    chunk: Vec<Result<Message, BusError>>,
+    signers: Arc<Signers>,
+) -> Result<Vec<Weighed>, BusError> {
+    let messages: Vec<Message> = chunk.into_iter().collect::<Result<_, _>>()?;
+    let is_few = messages.len() <= FEW;
+    let weigh = move || messages.into_iter().map(|message| Weighed::new(message, &signers)).collect();
+    if is_few {
+        return Ok(weigh());
+    }
+    tokio::task::spawn_blocking(weigh).await.trying("checking what the log brought")
+}
+
+/// As it was received.
+pub(crate) fn to_message(received: Result<Received, async_nats::Error>) -> Result<Message, BusError> {
+    let received = received.trying("reading the log")?;
+    Ok(Message {
+        seq: received.info().trying("reading the log")?.stream_sequence,
+        subject: received.subject.to_string(),
+        signed: signed(received.headers.as_ref()),
+        payload: received.message.payload.into(),
+    })
+}

@@ -1,0 +1,59 @@
+//! What a message says by itself, whatever stands before it in the log: its signature, its author's right
+//! and its content. This is most of the work of believing, and needs no database, so that messages can be
+//! weighed on all cores while those before them are written.
+
+use crate::Message;
+use keywheel_wire::belief::{self, Doubt};
+use keywheel_wire::chain::payload_hash;
+use keywheel_wire::event::{Link, Read};
+use keywheel_wire::signers::Signers;
+
+/// What is to be thought of a message by itself.
+#[derive(Debug)]
+pub(crate) struct Opinion {
+    read: Result<Read, Doubt>,
+    payload_hash: [u8; 32],
+}
+
+impl Opinion {
+    pub(crate) fn of(message: &Message, signers: &Signers) -> Self {
+        let Message { seq: _, subject, payload, signed } = message;
+        let read = belief::event(signers, subject, payload, signed.as_ref());
+        Self { read, payload_hash: payload_hash(payload) }
+    }
+
+    /// The event, with the hash by which the next one will name it, where it continues a state with these
+    /// marks.
+    pub(crate) fn continuing(
+        self,
+        subject: &str,
+        revision: u64,
+        prev: Option<[u8; 32]>,
+    ) -> Result<(Read, [u8; 32]), Doubt> {
+        let read = self.read?;
+        if read.link == (Link { revision: revision + 1, prev }) {
+            return Ok((read, self.payload_hash));
+        }
+        Err(Doubt::Skip(format!("{subject}: revision {} does not continue {revision}", read.link.revision)))
+    }
+}
+
+/// A message with what is to be thought of it by itself. Whether it counts is the fold's to say.
+#[derive(Debug)]
+pub struct Weighed {
+    pub(crate) message: Message,
+    pub(crate) opinion: Opinion,
+}
+
+impl Weighed {
+    /// Weighs a message for a reader that believes `signers`.
+    pub fn new(message: Message, signers: &Signers) -> Self {
+        let opinion = Opinion::of(&message, signers);
+        Self { message, opinion }
+    }
+
+    /// Its sequence.
+    pub fn seq(&self) -> u64 {
+        self.message.seq
+    }
+}
