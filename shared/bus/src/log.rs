@@ -10,7 +10,7 @@ use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
 use futures_util::StreamExt;
-use keywheel_domain::{Address, At, Event, Recorded};
+use keywheel_domain::{Address, At, Event, Recorded, Tenant};
 use keywheel_table::Message;
 use keywheel_wire::belief::{self, Doubt};
 use keywheel_wire::body::type_word;
@@ -31,6 +31,17 @@ pub struct LogHead {
     pub seq: u64,
     /// When the stream was created: another time is another log.
     pub created: At,
+}
+
+/// Whose messages a reading is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Pages<'a> {
+    /// Everybody's.
+    All,
+    /// A tenant's own and those of all its clients.
+    Tenant(&'a Tenant),
+    /// One address's.
+    Address(&'a Address),
 }
 
 /// What became of an append.
@@ -202,6 +213,19 @@ impl Bus {
         let filter = address.map_or_else(|| subject::EVENTS_ALL.to_owned(), subject::event);
         let messages = self.direct_page(subject::EVENTS, &filter, from).await?;
         Ok(messages.into_iter().map(|(message, _)| message).collect())
+    }
+
+    /// The same with the time at which each message was stored, also of a tenant with all its clients.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked or stops in the middle.
+    pub async fn page_stored(&self, from: u64, of: Pages<'_>) -> Result<Vec<(Message, At)>, BusError> {
+        let filter = match of {
+            Pages::All => subject::EVENTS_ALL.to_owned(),
+            Pages::Tenant(tenant) => subject::events_of(tenant),
+            Pages::Address(address) => subject::event(address),
+        };
+        self.direct_page(subject::EVENTS, &filter, from).await
     }
 
     /// A page of any stream by direct get, each message with the time at which it was stored.

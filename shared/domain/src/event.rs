@@ -149,6 +149,22 @@ impl Fact {
             Fact::RolledBack(_) | Fact::PolicySet(_) | Fact::EdgeAdded(_) | Fact::EdgeRemoved(_) => None,
         }
     }
+
+    /// Every version whose state it may change.
+    pub fn changes(&self) -> Vec<Version> {
+        match self {
+            Fact::KeyIssued(issued) => issued.cancels.iter().copied().chain([issued.version]).collect(),
+            Fact::KeyActivated(activated) => {
+                activated.supersedes.iter().copied().chain([activated.version]).collect()
+            }
+            Fact::KeyRetired(ended) => ended.also.iter().copied().chain([ended.version]).collect(),
+            Fact::RolledBack(restored) => {
+                let withdrawn = restored.withdrawn.iter().map(|(version, _)| *version);
+                restored.restored.iter().copied().chain(withdrawn).collect()
+            }
+            Fact::KeySeen(_) | Fact::PolicySet(_) | Fact::EdgeAdded(_) | Fact::EdgeRemoved(_) => Vec::new(),
+        }
+    }
 }
 
 /// Body of `KeyIssued`.

@@ -17,14 +17,17 @@
 //! - [`schedule`]: when a keyring is rotated by itself, and what keeps it from that
 //! - [`rejection`]: why a command was refused
 //! - [`verdict`]: what an edge answers when it is shown a key
+//! - [`past`], [`hindsight`]: where a history ends that is asked about, and what edges can have answered then
 
 pub mod command;
 mod decide;
 pub mod due;
 pub mod event;
 mod evolve;
+pub mod hindsight;
 pub mod key;
 pub mod name;
+pub mod past;
 pub mod policy;
 pub mod rejection;
 pub mod rollback;
@@ -40,6 +43,7 @@ pub use event::{Event, Fact, Recorded};
 pub use evolve::evolve;
 pub use key::{Digest, Key, KeySpec, KeyState, Kid, Version};
 pub use name::{Actor, Address, Client, EdgeId, KeyringId, Tenant};
+pub use past::Cut;
 pub use policy::{Policy, PolicyPatch};
 pub use rejection::Rejection;
 pub use state::State;

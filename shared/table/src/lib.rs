@@ -7,6 +7,7 @@
 //! - [`replay`]: one address folded in memory; what is believed of a message
 //! - `done`: what each command did
 //! - [`target`]: the state that a rollback goes back to
+//! - [`history`]: one address's events, and its state at any moment between them
 //! - [`doubts`]: messages that were not believed, until somebody has told of them
 //! - [`weigh`]: what a message says by itself: signature, author, content
 //! - `work`: a transaction that is being filled
@@ -23,6 +24,7 @@ pub mod doubts;
 mod error;
 pub mod fold;
 mod head;
+pub mod history;
 mod loading;
 mod pack;
 pub mod part;
@@ -41,6 +43,7 @@ pub use answers::Answers;
 pub use doubts::Doubted;
 pub use error::TableError;
 pub use fold::{Applied, Fold, Loaded, Message, Options, look_over};
+pub use history::History;
 pub use record::Record;
 pub use replay::Replay;
 pub use weigh::Weighed;

@@ -8,7 +8,7 @@
 //! - [`pulse`], [`usage`], [`delivery`], [`notice`]: the other messages (JSON)
 //! - [`snapshot`]: what a snapshot of the table is bound to (JSON)
 //! - [`policy`]: policies as JSON and MessagePack
-//! - [`text`]: instants, spans and ids as text
+//! - [`text`], [`range`]: instants, spans, ids and address ranges as text
 //! - [`chain`]: the running hash over the log
 //! - [`signature`], [`signers`]: who wrote a message, and who may be believed
 //! - [`belief`]: what a reader believes
@@ -25,6 +25,7 @@ pub mod notice;
 pub mod outcome;
 pub mod policy;
 pub mod pulse;
+pub mod range;
 pub mod signature;
 pub mod signers;
 pub mod snapshot;

@@ -11,6 +11,7 @@ mod forger;
 mod importing;
 mod kills;
 mod offline;
+mod past;
 mod process;
 mod replicas;
 mod rotation;

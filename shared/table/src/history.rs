@@ -1,0 +1,129 @@
+//! One address's past: its believed events in order, and the state at any moment between them.
+
+use crate::Message;
+use crate::replay::{continues, judge_message};
+use keywheel_domain::{At, Cut, Recorded, State, evolve};
+use keywheel_wire::belief::Doubt;
+use keywheel_wire::chain::payload_hash;
+use keywheel_wire::event::Read;
+use keywheel_wire::signers::Signers;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread::{available_parallelism, scope};
+
+/// Fewer messages than this for each thread are not worth one.
+const SHARE_MIN: usize = 64;
+
+/// A believed event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened {
+    /// The event with its position.
+    pub recorded: Recorded,
+    /// When the bus stored it, by the bus's clock.
+    pub stored: At,
+}
+
+/// A message that does not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubted {
+    /// Its position.
+    pub seq: u64,
+    /// Why.
+    pub doubt: Doubt,
+    /// How many believed events stand before it.
+    pub after: usize,
+    /// When the bus stored it, by the bus's clock.
+    pub stored: At,
+}
+
+/// One address's believed events, with what is not believed beside them.
+#[derive(Clone, Debug)]
+pub struct History {
+    signers: Arc<Signers>,
+    events: Vec<Happened>,
+    doubts: Vec<Doubted>,
+    prev: Option<[u8; 32]>,
+    frozen: Option<String>,
+}
+
+impl History {
+    /// Of an address of which nothing was taken yet, by a reader's `signers`.
+    pub fn new(signers: Arc<Signers>) -> Self {
+        Self { signers, events: Vec::new(), doubts: Vec::new(), prev: None, frozen: None }
+    }
+
+    /// Takes the address's next messages, each with the time at which it was stored. What each says by itself
+    /// is found on as many cores as there are; whether it continues the others, in order.
+    pub fn take(&mut self, messages: &[(Message, At)]) {
+        let read = side_by_side(messages, |(message, _)| {
+            (judge_message(message, &self.signers), payload_hash(&message.payload))
+        });
+        for ((message, stored), (read, hash)) in messages.iter().zip(read) {
+            self.take_one(message, *stored, read, hash);
+        }
+    }
+
+    fn take_one(&mut self, message: &Message, stored: At, read: Result<Read, Doubt>, hash: [u8; 32]) {
+        let seq = message.seq;
+        let read = match &self.frozen {
+            Some(reason) => Err(Doubt::Freeze(format!("{} is frozen: {reason}", message.subject))),
+            None => read.and_then(|read| continues(message, read, self.events.len() as u64, self.prev)),
+        };
+        match read {
+            Ok(read) => {
+                self.events.push(Happened { recorded: Recorded { seq, event: read.event }, stored });
+                self.prev = Some(hash);
+            }
+            Err(doubt) => {
+                if doubt.freezes() && self.frozen.is_none() {
+                    self.frozen = Some(doubt.reason().to_owned());
+                }
+                self.doubts.push(Doubted { seq, doubt, after: self.events.len(), stored });
+            }
+        }
+    }
+
+    /// Every believed event, the oldest first.
+    pub fn events(&self) -> &[Happened] {
+        &self.events
+    }
+
+    /// Those that had happened by then.
+    pub fn until(&self, cut: Cut) -> &[Happened] {
+        let ends = self.events.iter().position(|event| cut.ends_before(&event.recorded));
+        self.events.get(..ends.unwrap_or(self.events.len())).unwrap_or_default()
+    }
+
+    /// The messages that did not count by then. What they say of their own time is not believed, so by time
+    /// they count from when they were stored, if no event after them is meant.
+    pub fn doubts_until(&self, cut: Cut) -> impl Iterator<Item = &Doubted> {
+        let events = self.until(cut).len();
+        self.doubts.iter().filter(move |doubted| match cut {
+            Cut::Seq(seq) => doubted.seq <= seq,
+            Cut::Time(at) => doubted.after < events || (doubted.after == events && doubted.stored <= at),
+        })
+    }
+
+    /// The state as it was then.
+    pub fn state_at(&self, cut: Cut) -> State {
+        self.until(cut).iter().fold(State::default(), |state, event| evolve(state, &event.recorded))
+    }
+}
+
+/// The results for all items, in order, found on as many threads as there are cores.
+fn side_by_side<T: Sync, R: Send>(items: &[T], of: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = available_parallelism().map_or(1, NonZero::get).min(items.len() / SHARE_MIN);
+    if threads < 2 {
+        return items.iter().map(of).collect();
+    }
+    let of = &of;
+    scope(|scope| {
+        let share = |share: &'_ [T]| share.iter().map(of).collect::<Vec<R>>();
+        let running: Vec<_> = items
+            .chunks(items.len().div_ceil(threads))
+            .map(|items| scope.spawn(move || share(items)))
+            .collect();
+        let joined = running.into_iter().map(|thread| thread.join().expect("reading a message ends"));
+        joined.flatten().collect()
+    })
+}
