@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use keywheel_domain::rejection::InvalidText;
-use keywheel_domain::{Actor, Address, At, KeyringId, Span, Tenant, Version};
+use keywheel_domain::{Actor, Address, At, Cut, EdgeId, KeyringId, Kid, Span, Tenant, Version};
 use keywheel_wire::text;
 use std::path::PathBuf;
 
@@ -64,6 +64,28 @@ pub(crate) fn version(text: &str) -> Result<Version, String> {
 /// RFC 3339.
 pub(crate) fn moment(text: &str) -> Result<At, String> {
     text::parse_moment(text)
+}
+
+/// A position of the log.
+pub(crate) fn position(text: &str) -> Result<u64, String> {
+    let seq = text.parse::<u64>().ok().filter(|seq| *seq > 0);
+    seq.ok_or_else(|| format!("`{text}` is no position; write 1, 2, …"))
+}
+
+/// A position of the log, or a moment.
+pub(crate) fn cut(text: &str) -> Result<Cut, String> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { position(text).map(Cut::Seq) } else { moment(text).map(Cut::Time) }
+}
+
+/// An edge's name.
+pub(crate) fn edge(text: &str) -> Result<EdgeId, InvalidText> {
+    EdgeId::parse(text)
+}
+
+/// A key's public id.
+pub(crate) fn kid(text: &str) -> Result<Kid, InvalidText> {
+    Kid::parse(text)
 }
 
 /// A UUID.

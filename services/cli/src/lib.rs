@@ -7,6 +7,7 @@
 //! - [`GlobalOptions`], [`Operator`], [`run()`]: what the one binary composes
 //! - `issue`, `rotate`, `import`, `activate`, `retire`, `revoke`, `rollback`, `policy`: one file per command
 //! - `status`, `edges`, `log`, `verify`, `fetch`, `recipient`: what reads and shows
+//! - `state`, `diff`, `would_accept`: questions to the past; `past`: histories, cut at a moment
 //! - `audit`: whether the log is whole, and what goes to an auditor
 //! - `import_rows`, `import_bulk`: many keys at once, checked, then adopted
 //! - `rotate_all`, `rollback_all`, `selection`: a tenant's keyrings at once; `rollback_plan`: what going back does
@@ -26,9 +27,12 @@ mod await_retirement;
 mod bulk;
 mod context;
 mod deadline;
+mod diff;
+mod difference;
 mod document;
 mod doubt_words;
 mod edges;
+mod evidence;
 mod failure;
 mod fetch;
 mod fleet;
@@ -39,9 +43,11 @@ mod import_bulk;
 pub mod import_rows;
 mod issue;
 mod key_input;
+mod key_search;
 mod log;
 mod log_words;
 mod outage;
+mod past;
 mod policy;
 mod policy_fields;
 mod probe;
@@ -62,12 +68,15 @@ mod screen;
 mod selection;
 mod session;
 mod spec;
+mod state;
 mod status;
 mod status_table;
 mod status_version;
 mod verify;
 mod waiting_words;
 mod words;
+mod would_accept;
+mod would_accept_words;
 
 pub use arguments::{GlobalOptions, Output};
 
@@ -106,6 +115,12 @@ pub enum Operator {
     Edges(edges::Edges),
     /// Show the events
     Log(log::Log),
+    /// Show what was true at a moment of the past: versions, policy, deadlines
+    State(state::State),
+    /// Show what changed between two moments of the past, and by whose doing
+    Diff(diff::Diff),
+    /// Say whether a key would have been accepted at a moment of the past, by which edge, and why
+    WouldAccept(Box<would_accept::WouldAccept>),
     /// Check the log and hand it over: integrity, proofs, exports, reports
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -160,6 +175,9 @@ async fn on_the_bus(command: Operator, session: &Session<'_>) -> Result<u8, Fail
         Operator::Status(command) => command.run(session).await,
         Operator::Edges(command) => command.run(session).await,
         Operator::Log(command) => command.run(session).await,
+        Operator::State(command) => command.run(session).await,
+        Operator::Diff(command) => command.run(session).await,
+        Operator::WouldAccept(command) => command.run(session).await,
         Operator::Recipient(recipient) => recipient.run(session.options, session.screen),
         Operator::Audit(audit) => audit.run(session.options, session.screen).await,
         Operator::Verify(command) => command.run(&session.context, session.options, session.screen).await,

@@ -114,14 +114,18 @@ async fn layers(
 }
 
 /// A field with where its value comes from.
-#[derive(Debug, PartialEq)]
-struct Field {
-    name: &'static str,
-    value: Value,
-    source: &'static str,
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Field {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// Its value.
+    pub value: Value,
+    /// `keyring`, `tenant` or `default`.
+    pub source: &'static str,
 }
 
-fn resolve(layers: &[(&'static str, PolicyPatch)]) -> Vec<Field> {
+/// Every field under these patches, the outermost last.
+pub(crate) fn resolve(layers: &[(&'static str, PolicyPatch)]) -> Vec<Field> {
     let policy = layers.iter().fold(Resolved::default(), |policy, (_, patch)| policy.overlaid(patch));
     let values = as_object(&whole(&policy));
     let set: Vec<(&'static str, Map<String, Value>)> =
@@ -144,13 +148,18 @@ fn as_object(patch: &WirePatch) -> Map<String, Value> {
     }
 }
 
-fn row(field: &Field) -> Vec<Shown> {
-    let value = match &field.value {
+/// A field's value for people.
+pub(crate) fn value_words(field: &Field) -> String {
+    match &field.value {
         Value::Null => "-".to_owned(),
         Value::String(text) if field.name == "every" && Span::parse(text) == Ok(Span(0)) => NEVER.to_owned(),
         Value::String(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => field.value.to_string(),
-    };
+    }
+}
+
+fn row(field: &Field) -> Vec<Shown> {
+    let value = value_words(field);
     let mood = if field.source == "default" { Mood::Past } else { Mood::Plain };
     vec![Shown::plain(field.name), Shown::plain(value), Shown::with(field.source, mood)]
 }

@@ -46,7 +46,7 @@ async fn many(session: &Session<'_>, within: Option<&Address>) -> Result<u8, Fai
     let line = |(address, told): (&'_ Address, &'_ Told)| {
         let keyring = address.keyring().filter(|keyring| is_meant(keyring))?;
         let next = schedule_words::next_in(&world, keyring, told, now);
-        let line = Line::of(keyring, told, next, now);
+        let line = Line::of(keyring, (told.state(), &told.since), next, now);
         (!told.state().keys.is_empty()).then(|| (line.row(), line.to_json()))
     };
     let (rows, documents): (Vec<_>, Vec<Value>) =
@@ -74,7 +74,7 @@ async fn one(session: &Session<'_>, keyring: &KeyringId) -> Result<u8, Failure> 
     let now = now();
     let doubts = newest_first(log.told().doubts.iter());
     let next = schedule_words::next(keyring, log.state(), Some(tenant.state()), now);
-    let views = View::all(log.told(), usage.as_ref(), now);
+    let views = View::all(log.state(), &log.told().since, usage.as_ref(), now);
     let document = json!({
         "tenant": keyring.tenant.as_str(),
         "client": keyring.client.as_str(),

@@ -1,6 +1,5 @@
 //! All keyrings at a glance: one row each, with what is pending and since when.
 
-use crate::replay::Told;
 use crate::schedule_words;
 use crate::screen::{Mood, Shown};
 use crate::status_version::waiting;
@@ -10,6 +9,7 @@ use keywheel_domain::schedule::Scheduled;
 use keywheel_domain::{At, Key, KeyState, KeyringId, State, Version};
 use keywheel_wire::text::moment;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The columns of a row.
 pub(crate) const HEADER: [&str; 5] = ["keyring", "versions", "waits for", "since", "next rotation"];
@@ -26,14 +26,18 @@ pub(crate) struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// Of a keyring, with its next rotation by schedule.
-    pub fn of(keyring: &'a KeyringId, told: &'a Told, next: Option<Scheduled>, now: At) -> Self {
-        let state = told.state();
+    pub fn of(
+        keyring: &'a KeyringId,
+        (state, dates): (&'a State, &BTreeMap<Version, At>),
+        next: Option<Scheduled>,
+        now: At,
+    ) -> Self {
         let pending = state
             .keys
             .iter()
             .find_map(|(version, key)| Some((*version, pending(state, *version, key, now)?)));
-        let changed = pending.and_then(|(version, _)| told.since.get(&version).copied());
-        let since = changed.or_else(|| told.since.values().max().copied());
+        let changed = pending.and_then(|(version, _)| dates.get(&version).copied());
+        let since = changed.or_else(|| dates.values().max().copied());
         Self { keyring, state, pending, since, next, now }
     }
 

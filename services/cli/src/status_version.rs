@@ -1,6 +1,5 @@
 //! One version of a keyring as `keywheel status` shows it: for people a row, for programs a document.
 
-use crate::replay::Told;
 use crate::screen::{Mood, Shown, mood_of_state};
 use crate::waiting_words;
 use crate::words::{ago, when};
@@ -11,6 +10,7 @@ use keywheel_wire::body::cause_word;
 use keywheel_wire::text::moment;
 use keywheel_wire::usage::{Usage, UsageAt};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// The columns of a row.
 pub(crate) const HEADER: [&str; 6] = ["version", "kid", "state", "since", "expires", "last use"];
@@ -27,12 +27,16 @@ pub(crate) struct View<'a> {
 
 impl<'a> View<'a> {
     /// Every version of a keyring, the oldest first.
-    pub fn all(told: &'a Told, usage: Option<&'a Usage>, now: At) -> Vec<Self> {
-        let state = told.state();
+    pub fn all(
+        state: &'a State,
+        since: &BTreeMap<Version, At>,
+        usage: Option<&'a Usage>,
+        now: At,
+    ) -> Vec<Self> {
         let view = |(version, key): (&Version, &'a Key)| View {
             version: *version,
             key,
-            since: told.since.get(version).copied(),
+            since: since.get(version).copied(),
             waiting: waiting(state, *version, now),
             at_edges: usage
                 .iter()

@@ -228,6 +228,17 @@ impl Bus {
         self.direct_page(subject::EVENTS, &filter, from).await
     }
 
+    /// The message at a position of the log, whatever it is; `None` when the log has not got so far.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn message_at(&self, seq: u64) -> Result<Option<(Message, At)>, BusError> {
+        let request =
+            serde_json::json!({ "batch": 1, "seq": seq.max(1), "next_by_subj": subject::EVENTS_ALL });
+        let found = self.direct_get(subject::EVENTS, &request).await?;
+        Ok(found.into_iter().find(|(message, _)| message.seq == seq))
+    }
+
     /// A page of any stream by direct get, each message with the time at which it was stored.
     pub(crate) async fn direct_page(
         &self,

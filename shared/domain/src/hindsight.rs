@@ -46,7 +46,8 @@ pub struct Shown {
 pub fn answer(known: Option<&Known>, needs: &Needs<'_>, freshness: Freshness, at: At) -> Verdict {
     let found = known.map_or(Found::Nothing, |known| Found::Key {
         state: &known.state,
-        spec: &known.spec,
+        scopes: &known.spec.scopes,
+        expires_at: known.spec.expires_at,
         class: known.class,
         stale_max: known.stale_max,
     });

@@ -1,11 +1,9 @@
 //! One address's past: its believed events in order, and the state at any moment between them.
 
 use crate::Message;
-use crate::replay::{continues, judge_message};
-use keywheel_domain::{At, Cut, Recorded, State, evolve};
+use crate::weigh::Opinion;
+use keywheel_domain::{At, Cut, Event, Recorded, State, evolve};
 use keywheel_wire::belief::Doubt;
-use keywheel_wire::chain::payload_hash;
-use keywheel_wire::event::Read;
 use keywheel_wire::signers::Signers;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -36,6 +34,37 @@ pub struct Doubted {
     pub stored: At,
 }
 
+/// A message with what it says by itself, whatever stands around it.
+#[derive(Debug)]
+pub struct Judged {
+    seq: u64,
+    subject: String,
+    stored: At,
+    opinion: Opinion,
+}
+
+/// What each message says by itself, by a reader's `signers`: found on as many cores as there are.
+pub fn judge_all(messages: &[(Message, At)], signers: &Signers) -> Vec<Judged> {
+    side_by_side(messages, |(message, stored)| Judged {
+        seq: message.seq,
+        subject: message.subject.clone(),
+        stored: *stored,
+        opinion: Opinion::of(message, signers),
+    })
+}
+
+impl Judged {
+    /// The event, if an entitled service wrote it. Whether it is part of history a [`History`] tells.
+    pub fn event(&self) -> Option<&Event> {
+        self.opinion.event()
+    }
+
+    /// The subject at which it stands.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+}
+
 /// One address's believed events, with what is not believed beside them.
 #[derive(Clone, Debug)]
 pub struct History {
@@ -52,25 +81,20 @@ impl History {
         Self { signers, events: Vec::new(), doubts: Vec::new(), prev: None, frozen: None }
     }
 
-    /// Takes the address's next messages, each with the time at which it was stored. What each says by itself
-    /// is found on as many cores as there are; whether it continues the others, in order.
+    /// Takes the address's next messages, each with the time at which it was stored.
     pub fn take(&mut self, messages: &[(Message, At)]) {
-        let read = side_by_side(messages, |(message, _)| {
-            (judge_message(message, &self.signers), payload_hash(&message.payload))
-        });
-        for ((message, stored), (read, hash)) in messages.iter().zip(read) {
-            self.take_one(message, *stored, read, hash);
-        }
+        judge_all(messages, &self.signers).into_iter().for_each(|judged| self.add(judged));
     }
 
-    fn take_one(&mut self, message: &Message, stored: At, read: Result<Read, Doubt>, hash: [u8; 32]) {
-        let seq = message.seq;
+    /// Takes the address's next message, of which is known what it says by itself.
+    pub fn add(&mut self, judged: Judged) {
+        let Judged { seq, subject, stored, opinion } = judged;
         let read = match &self.frozen {
-            Some(reason) => Err(Doubt::Freeze(format!("{} is frozen: {reason}", message.subject))),
-            None => read.and_then(|read| continues(message, read, self.events.len() as u64, self.prev)),
+            Some(reason) => Err(Doubt::Freeze(format!("{subject} is frozen: {reason}"))),
+            None => opinion.continuing(&subject, self.events.len() as u64, self.prev),
         };
         match read {
-            Ok(read) => {
+            Ok((read, hash)) => {
                 self.events.push(Happened { recorded: Recorded { seq, event: read.event }, stored });
                 self.prev = Some(hash);
             }
@@ -86,6 +110,12 @@ impl History {
     /// Every believed event, the oldest first.
     pub fn events(&self) -> &[Happened] {
         &self.events
+    }
+
+    /// Whether the history that is meant ends before something that was taken already.
+    pub fn is_past(&self, cut: Cut) -> bool {
+        let later = |doubted: &Doubted| matches!(cut, Cut::Seq(seq) if doubted.seq > seq);
+        self.until(cut).len() < self.events.len() || self.doubts.last().is_some_and(later)
     }
 
     /// Those that had happened by then.

@@ -2,7 +2,7 @@
 //! back to. Whoever decides one and whoever only shows it find the same.
 
 use crate::{Message, Replay};
-use keywheel_domain::{Recorded, State};
+use keywheel_domain::{Cut, Recorded, State};
 use keywheel_wire::belief::Doubt;
 use keywheel_wire::command::RollbackTo;
 use keywheel_wire::signers::Signers;
@@ -104,7 +104,7 @@ impl Search {
 fn is_past(recorded: &Recorded, to: RollbackTo) -> bool {
     match to {
         RollbackTo::Rotation(rotation) => recorded.event.rotation == Some(rotation),
-        RollbackTo::Seq(seq) => recorded.seq > seq,
-        RollbackTo::Time(at) => recorded.event.at > at,
+        RollbackTo::Seq(seq) => Cut::Seq(seq).ends_before(recorded),
+        RollbackTo::Time(at) => Cut::Time(at).ends_before(recorded),
     }
 }

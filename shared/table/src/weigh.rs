@@ -3,6 +3,7 @@
 //! weighed on all cores while those before them are written.
 
 use crate::Message;
+use keywheel_domain::Event;
 use keywheel_wire::belief::{self, Doubt};
 use keywheel_wire::chain::payload_hash;
 use keywheel_wire::event::{Link, Read};
@@ -20,6 +21,11 @@ impl Opinion {
         let Message { seq: _, subject, payload, signed } = message;
         let read = belief::event(signers, subject, payload, signed.as_ref());
         Self { read, payload_hash: payload_hash(payload) }
+    }
+
+    /// The event, if an entitled service wrote it.
+    pub(crate) fn event(&self) -> Option<&Event> {
+        self.read.as_ref().ok().map(|read| &read.event)
     }
 
     /// The event, with the hash by which the next one will name it, where it continues a state with these

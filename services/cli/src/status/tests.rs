@@ -80,7 +80,7 @@ fn in_rotation() -> Told {
 #[test]
 fn a_keyring_is_shown_version_by_version() {
     let (told, usage) = (in_rotation(), usage());
-    let views = View::all(&told, Some(&usage), NOW);
+    let views = View::all(told.state(), &told.since, Some(&usage), NOW);
     let table =
         Screen::new(Output::Text).table(&status_version::HEADER, views.iter().map(View::row).collect());
     let waits: Vec<String> = views.iter().filter_map(|view| view.waits(Some(&usage))).collect();
@@ -140,7 +140,7 @@ fn a_keyring_is_shown_version_by_version() {
 #[test]
 fn a_keyring_is_one_line_among_others() {
     let (told, keyring) = (in_rotation(), KeyringId::parse("acme/app").unwrap());
-    let line = Line::of(&keyring, &told, None, NOW);
+    let line = Line::of(&keyring, (told.state(), &told.since), None, NOW);
     expect![[r#"
         KEYRING   VERSIONS                           WAITS FOR  SINCE   NEXT ROTATION
         acme/app  v3 issued, v2 active, v1 retiring  v1: quiet  3h ago  -"#]]

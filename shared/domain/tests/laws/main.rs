@@ -4,6 +4,7 @@
 
 mod asking;
 mod clients;
+mod hindsight;
 mod hostile;
 #[path = "../scene/mod.rs"]
 mod scene;

@@ -118,6 +118,8 @@ pub struct Log {
     pub last: BTreeMap<Address, u64>,
     prev: BTreeMap<Address, [u8; 32]>,
     minted: u32,
+    /// By how much the clock of who writes each event is behind, over and over.
+    behind: Vec<u64>,
 }
 
 pub fn keyring(n: u8) -> Address {
@@ -138,7 +140,12 @@ pub fn command_id(seq: u64) -> CommandId {
 
 impl Log {
     pub fn of(steps: &[Step]) -> Log {
-        let mut log = Log::default();
+        Log::by_clocks(steps, &[])
+    }
+
+    /// A log whose writers' clocks are behind by so many milliseconds, one after the other.
+    pub fn by_clocks(steps: &[Step], behind: &[u64]) -> Log {
+        let mut log = Log { behind: behind.to_vec(), ..Log::default() };
         for step in steps {
             log.step(*step);
         }
@@ -191,7 +198,9 @@ impl Log {
     }
 
     fn now(&self) -> At {
-        At(1_000_000 + 60_000 * self.messages.len() as u64)
+        let count = self.messages.len();
+        let behind = self.behind.get(count % self.behind.len().max(1)).copied().unwrap_or_default();
+        At(1_000_000 + 60_000 * count as u64).before(Span(behind))
     }
 
     fn next_seq(&self) -> u64 {

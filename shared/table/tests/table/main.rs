@@ -12,4 +12,5 @@ mod folding;
 mod keeping;
 mod log;
 mod snapshots;
+mod past;
 mod storing;
