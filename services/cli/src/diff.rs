@@ -44,11 +44,7 @@ impl Between {
         ((self.from.cut, self.from.at), (self.to.cut, self.to.at))
     }
 
-    fn difference<'h>(
-        self,
-        own: &'h History,
-        tenant: Option<&History>,
-    ) -> Result<Difference<'h>, Failure> {
+    fn difference<'h>(self, own: &'h History, tenant: Option<&History>) -> Result<Difference<'h>, Failure> {
         let (from, to) = self.ends();
         Difference::between(own, tenant, from, to).ok_or_else(backwards)
     }
@@ -91,8 +87,7 @@ impl Diff {
 async fn one(session: &Session<'_>, keyring: &KeyringId, between: Between) -> Result<u8, Failure> {
     let (address, tenant) = (Address::Keyring(keyring.clone()), Address::Tenant(keyring.tenant.clone()));
     let cut = Some(between.to.cut);
-    let (own, above) =
-        tokio::try_join!(read(&session.bus, &address, cut), read(&session.bus, &tenant, cut))?;
+    let (own, above) = tokio::try_join!(read(&session.bus, &address, cut), read(&session.bus, &tenant, cut))?;
     if own.events().is_empty() {
         return Err(Failure::refused("no_key", format!("{keyring} never had a key")));
     }

@@ -58,7 +58,8 @@ impl<'h> Difference<'h> {
             })
         };
         let side = |field: &Field| json!({ "value": field.value, "from": field.source });
-        let policy = |(was, is): &(Field, Field)| (was.name.to_owned(), json!({ "was": side(was), "is": side(is) }));
+        let policy =
+            |(was, is): &(Field, Field)| (was.name.to_owned(), json!({ "was": side(was), "is": side(is) }));
         json!({
             "versions": self.versions.iter().map(version).collect::<Vec<_>>(),
             "policy": self.policy.iter().map(policy).collect::<serde_json::Map<_, _>>(),
@@ -134,4 +135,90 @@ fn changed(was: Vec<(Version, Value)>, is: Vec<(Version, Value)>) -> Vec<Changed
 fn fields(was: Option<&Value>, is: &Value) -> Vec<String> {
     let Some((was, is)) = was.and_then(Value::as_object).zip(is.as_object()) else { return Vec::new() };
     is.iter().filter(|(name, value)| was.get(*name) != Some(*value)).map(|(name, _)| name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::Output;
+    use crate::scene::{activated, issued, messages, messages_of, signers, tenant};
+    use crate::screen::Screen;
+    use crate::waiting_words::tests::NOW;
+    use expect_test::expect;
+    use keywheel_domain::event::{Fact, IssueReason};
+    use keywheel_domain::{PolicyPatch, Span};
+    use keywheel_table::Message;
+
+    fn history(messages: Vec<Message>) -> History {
+        let mut history = History::new(signers());
+        history.take(&messages.into_iter().map(|message| (message, NOW)).collect::<Vec<_>>());
+        history
+    }
+
+    /// v1, then v2 in its place, an hour between each two.
+    fn rotated() -> History {
+        let rotate = IssueReason::Rotate { supersedes: Vec::new() };
+        history(messages(
+            vec![
+                issued(1, IssueReason::Issue),
+                activated(1, Vec::new()),
+                issued(2, rotate),
+                activated(2, vec![Version(1)]),
+            ],
+            NOW,
+        ))
+    }
+
+    fn end(seq: u64) -> End {
+        (Cut::Seq(seq), NOW)
+    }
+
+    #[test]
+    fn what_changed_is_named_with_the_events_that_did_it() {
+        let own = rotated();
+        let changes = Difference::between(&own, None, end(2), end(4)).unwrap();
+        expect![[r#"
+            VERSION  KID         WAS     IS        CHANGED
+            v1       kid0000001  active  retiring  overlap since state waits_for
+            v2       kid0000002  -       active"#]]
+        .assert_eq(&Screen::new(Output::Text).table(&HEADER, changes.rows()));
+        assert_eq!(changes.events.iter().map(|happened| happened.recorded.seq).collect::<Vec<_>>(), [3, 4]);
+        let document = changes.to_json();
+        assert_eq!(document["versions"][0]["was"]["state"], "active");
+        assert_eq!(document["versions"][0]["is"]["overlap"]["on_overlap_max"], "hold");
+        assert_eq!(document["versions"][1]["was"], Value::Null);
+        assert_eq!(document["events"][1]["type"], "KeyActivated");
+    }
+
+    #[test]
+    fn between_a_moment_and_itself_nothing_changed() {
+        let own = rotated();
+        for seq in 0..6 {
+            assert!(Difference::between(&own, None, end(seq), end(seq)).unwrap().is_empty(), "{seq}");
+        }
+        assert!(Difference::between(&own, None, end(3), end(2)).is_none(), "backwards");
+    }
+
+    #[test]
+    fn time_alone_lets_a_key_expire() {
+        let own = rotated();
+        let later = (Cut::Seq(4), NOW.after(Span::days(91)));
+        let changes = Difference::between(&own, None, end(4), later).unwrap();
+        expect![[r#"
+            VERSION  KID         WAS     IS               CHANGED
+            v2       kid0000002  active  active, expired  expired"#]]
+        .assert_eq(&Screen::new(Output::Text).table(&HEADER, changes.rows()));
+        assert!(changes.events.is_empty() && !changes.is_empty());
+    }
+
+    #[test]
+    fn a_tenants_policy_changes_its_keyrings() {
+        let quiet =
+            |hours| Fact::PolicySet(PolicyPatch { quiet: Some(Span::hours(hours)), ..PolicyPatch::NONE });
+        let above = history(messages_of(&tenant(), vec![quiet(2), quiet(3)], NOW));
+        let own = rotated();
+        let changes = Difference::between(&own, Some(&above), end(1), end(4)).unwrap();
+        assert_eq!(changes.policy_lines(), ["policy quiet: 2h (tenant) -> 3h (tenant)"]);
+        assert_eq!(changes.to_json()["policy"]["quiet"]["is"]["value"], "3h");
+    }
 }

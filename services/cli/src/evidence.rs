@@ -56,9 +56,10 @@ pub(crate) fn gather(
             named.for_each(|edge| applied(&mut all, &edge, receipt.seq, basis));
         }
         for unreached in &receipt.unreached {
+            let by = unreached.refuses_by.0;
             let edge = EdgeId::parse(&unreached.edge).ok().and_then(|edge| all.get_mut(&edge));
-            if let Some(known) = edge {
-                known.shown.refuses_by.push((receipt.seq, unreached.refuses_by.0));
+            if let Some(known) = edge.filter(|_| receipt.at.0 <= at || by <= at) {
+                known.shown.refuses_by.push((receipt.seq, by));
             }
         }
     }
@@ -111,5 +112,76 @@ impl Evidence {
             "shown_by": { "kind": kind, "seq": seq },
             "unreached": unreached.collect::<Vec<_>>(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::{issued, messages, signers};
+    use crate::waiting_words::tests::NOW;
+    use expect_test::expect;
+    use keywheel_domain::event::{Activated, Barrier, IssueReason};
+    use keywheel_domain::{Span, Version};
+    use keywheel_table::History;
+    use keywheel_wire::notice::Unreached;
+    use keywheel_wire::text::{Id, Moment};
+
+    fn edge(name: &str) -> EdgeId {
+        EdgeId::parse(name).unwrap()
+    }
+
+    /// v1 was issued two hours ago and activated an hour ago, when e1 had applied position 9.
+    fn events() -> History {
+        let barrier =
+            Barrier { position: 9, edges: vec![edge("e1")], passed_over: Vec::new(), by_hand: None };
+        let activated =
+            Fact::KeyActivated(Activated { version: Version(1), supersedes: Vec::new(), barrier });
+        let mut history = History::new(signers());
+        let messages = messages(vec![issued(1, IssueReason::Issue), activated], NOW);
+        history.take(&messages.into_iter().map(|message| (message, NOW)).collect::<Vec<_>>());
+        history
+    }
+
+    /// Half an hour ago: e1 had applied position 12, e2 was not reached.
+    fn receipt() -> Receipt {
+        let refuses_by = Moment(NOW.after(Span::hours(20)));
+        Receipt {
+            event_id: Id(1),
+            event_type: "KeyRetired".to_owned(),
+            seq: 12,
+            command_id: Id(2),
+            version: Some(1),
+            at: Moment(NOW.before(Span::secs(1800))),
+            after_ms: 5,
+            edges: 2,
+            applied_on: vec!["e1".to_owned(), "stranger".to_owned(), "NO EDGE".to_owned()],
+            unreached: vec![Unreached { edge: "e2".to_owned(), refuses_by }],
+            final_at: refuses_by,
+        }
+    }
+
+    fn words_at(at: At) -> String {
+        let roster = BTreeMap::from([(edge("e1"), 2), (edge("e2"), 3)]);
+        let history = events();
+        let all = gather(&roster, history.events(), &[receipt()], at);
+        let line = |evidence: &Evidence| format!("{} {}", evidence.edge, evidence.words());
+        all.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn what_was_shown_later_is_no_evidence() {
+        expect![[r#"
+            e1 on the roster since position 2, nothing later is recorded
+            e2 on the roster since position 3, nothing later is recorded"#]]
+        .assert_eq(&words_at(NOW.before(Span::hours(2))));
+        expect![[r#"
+            e1 had applied position 9 by 2027-01-15T07:00:00Z (activation at 2)
+            e2 on the roster since position 3, nothing later is recorded"#]]
+        .assert_eq(&words_at(NOW.before(Span::hours(1))));
+        expect![[r#"
+            e1 had applied position 12 by 2027-01-15T07:30:00.000Z (receipt)
+            e2 on the roster since position 3, nothing later is recorded; not reached with position 12: refuses by itself by 2027-01-16T04:00:00Z"#]]
+        .assert_eq(&words_at(NOW));
     }
 }

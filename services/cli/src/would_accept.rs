@@ -169,7 +169,8 @@ fn turns<'h>(own: &'h History, tenant: &'h History, version: Version) -> Vec<Tur
         let was = turns.last().and_then(|turn| turn.step.known.as_ref());
         let is_of_key = was.is_none_or(|was| was.state != key.state);
         let policy = ring.policy_within(&above);
-        if is_of_key || was.is_some_and(|was| (was.class, was.stale_max) != (policy.class, policy.stale_max)) {
+        if is_of_key || was.is_some_and(|was| (was.class, was.stale_max) != (policy.class, policy.stale_max))
+        {
             let (state, spec) = (key.state.clone(), key.spec.clone());
             let known = Some(Known { state, spec, class: policy.class, stale_max: policy.stale_max });
             let step = Step { seq: by.recorded.seq, stored: by.stored, known };

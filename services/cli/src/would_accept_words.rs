@@ -114,9 +114,10 @@ impl Answered<'_> {
             format!("accepted by an edge that had applied the log as it was then: {answer}"),
         ];
         lines.extend(self.because.iter().map(|happened| log_words::line(&happened.recorded)));
-        lines.extend(self.issued_later.map(|happened| {
-            format!("it was issued later: {}", log_words::line(&happened.recorded))
-        }));
+        lines.extend(
+            self.issued_later
+                .map(|happened| format!("it was issued later: {}", log_words::line(&happened.recorded))),
+        );
         if let Some(known) = self.known.filter(|known| !known.spec.cidrs.is_empty()) {
             lines.push(plain::line(&format!("it is bound to {}", list(&known.spec.cidrs))).into_owned());
         }

@@ -104,8 +104,12 @@ async fn every_moment_of_a_keys_life_is_answered_as_it_was() {
     let states = |side: &str| -> Vec<_> {
         changed["versions"].as_array().unwrap().iter().map(|v| v[side]["state"].clone()).collect()
     };
-    assert_eq!((states("was"), states("is")), (vec![json!("retiring"), json!("active")], vec![json!("revoked"), json!("retiring")]));
-    let types: Vec<_> = changed["events"].as_array().unwrap().iter().map(|event| event["type"].clone()).collect();
+    assert_eq!(
+        (states("was"), states("is")),
+        (vec![json!("retiring"), json!("active")], vec![json!("revoked"), json!("retiring")])
+    );
+    let types: Vec<_> =
+        changed["events"].as_array().unwrap().iter().map(|event| event["type"].clone()).collect();
     let types: Vec<_> = types.into_iter().filter(|kind| kind != "KeySeen").collect();
     assert_eq!(types, ["KeyRetired", "RolledBack", "KeyRetired"]);
     scene.stop().await;
@@ -115,7 +119,10 @@ async fn every_moment_of_a_keys_life_is_answered_as_it_was() {
 async fn settled(scene: &Scene, client: &str) {
     let (_, events) = scene.operator.history(&address(client)).await.unwrap();
     let ends = |recorded: &&Recorded| {
-        matches!(recorded.event.fact, keywheel_domain::Fact::KeyRetired(_) | keywheel_domain::Fact::RolledBack(_))
+        matches!(
+            recorded.event.fact,
+            keywheel_domain::Fact::KeyRetired(_) | keywheel_domain::Fact::RolledBack(_)
+        )
     };
     let seq = events.iter().rev().find(ends).unwrap().seq;
     receipt(scene, client, seq).await;

@@ -2,65 +2,19 @@
 
 use super::*;
 use crate::arguments::Output;
-use crate::scene::{signed, signers};
+use crate::scene::{activated, issued, messages, seen, signers};
 use crate::screen::Screen;
 use crate::waiting_words::tests::{NOW, usage};
 use expect_test::expect;
-use keywheel_domain::event::{
-    Activated, Barrier, CommandId, EventId, Fact, IssueReason, Issued, RotationId, Use, Used,
-};
-use keywheel_domain::key::Origin;
-use keywheel_domain::{Actor, At, Digest, Event, KeySpec, Kid, Policy, Span, Version};
-use keywheel_wire::belief::is_entitled;
-use keywheel_wire::chain::payload_hash;
-use keywheel_wire::event::{Link, write};
-use keywheel_wire::subject::{self, Service};
+use keywheel_domain::event::{Fact, IssueReason};
+use keywheel_domain::{Span, Version};
 
-/// A keyring's messages as they stand in the log, one hour apart, the last one hour ago.
 fn told(facts: Vec<Fact>) -> Told {
-    let address = Address::Keyring(KeyringId::parse("acme/app").unwrap());
-    let (mut told, mut prev) = (Told::new(&signers()), None);
-    let hours = facts.len() as u64;
-    for (n, fact) in (0..).zip(facts) {
-        let event = Event {
-            id: EventId(u128::from(n)),
-            address: address.clone(),
-            at: NOW.before(Span::hours(hours - n)),
-            actor: Actor::parse("alice").unwrap(),
-            command: CommandId(u128::from(n)),
-            rotation: Some(RotationId(7)),
-            fact,
-        };
-        let author = Service::ALL.into_iter().find(|service| is_entitled(*service, &event.fact)).unwrap();
-        let payload = write(&event, Link { revision: n + 1, prev }, signers().installation()).unwrap();
-        prev = Some(payload_hash(&payload));
-        told.take(&signed(author, n + 1, &subject::event(&address), payload)).unwrap();
+    let mut told = Told::new(&signers());
+    for message in messages(facts, NOW) {
+        told.take(&message).unwrap();
     }
     told
-}
-
-fn issued(version: u32, reason: IssueReason) -> Fact {
-    let expires_at = (version == 2).then(|| NOW.after(Span::days(90)));
-    Fact::KeyIssued(Issued {
-        version: Version(version),
-        kid: Kid::parse(&format!("kid000000{version}")).unwrap(),
-        digest: Digest([u8::try_from(version).unwrap(); 32]),
-        spec: KeySpec { expires_at, ..KeySpec::default() },
-        origin: Origin::Minted,
-        reason,
-        policy: Policy { overlap_min: Span::hours(1), ..Policy::default() },
-        cancels: Vec::new(),
-    })
-}
-
-fn activated(version: u32, supersedes: Vec<Version>) -> Fact {
-    let barrier = Barrier { position: 1, edges: Vec::new(), passed_over: Vec::new(), by_hand: None };
-    Fact::KeyActivated(Activated { version: Version(version), supersedes, barrier })
-}
-
-fn seen(version: u32, at: At) -> Fact {
-    let seen = Use { first_use: Some(at), last_use: Some(at), uses: 3, quiet: None };
-    Fact::KeySeen(Used { version: Version(version), seen })
 }
 
 /// v1 is in its overlap and still used, v2 is active and used, v3 is on its way.

@@ -66,12 +66,14 @@ impl Edge {
     fn proof(&self, steps: &[Step], at: u64) -> Option<u64> {
         let applied = self.applied(steps, at);
         let is_cut_off = |look: u64| {
-            self.cut_off.is_some_and(|(from, length)| (1_000_000 + from..1_000_000 + from + length).contains(&look))
+            self.cut_off
+                .is_some_and(|(from, length)| (1_000_000 + from..1_000_000 + from + length).contains(&look))
         };
         let head = |look: u64| steps.iter().filter(|step| step.stored.0 <= look).count();
-        (900_000..=at).rev().step_by(usize::try_from(self.looks_every).unwrap_or(1)).find(|look| {
-            !is_cut_off(*look) && head(*look) <= applied
-        })
+        (900_000..=at)
+            .rev()
+            .step_by(usize::try_from(self.looks_every).unwrap_or(1))
+            .find(|look| !is_cut_off(*look) && head(*look) <= applied)
     }
 
     fn freshness(&self, steps: &[Step], at: u64) -> Option<Freshness> {

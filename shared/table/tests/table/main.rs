@@ -11,6 +11,6 @@ mod damage;
 mod folding;
 mod keeping;
 mod log;
-mod snapshots;
 mod past;
+mod snapshots;
 mod storing;

@@ -30,7 +30,10 @@ fn history(messages: &[(Message, At)]) -> History {
 
 /// Some clocks are right, some far behind, and some events have the same time.
 fn clocks() -> impl Strategy<Value = Vec<u64>> {
-    vec(prop_oneof![3 => proptest::strategy::Just(0), 1 => 1..400_000_u64, 1 => proptest::strategy::Just(60_000)], 1..6)
+    vec(
+        prop_oneof![3 => proptest::strategy::Just(0), 1 => 1..400_000_u64, 1 => proptest::strategy::Just(60_000)],
+        1..6,
+    )
 }
 
 /// The replay that stops before the first event that the moment leaves out.
