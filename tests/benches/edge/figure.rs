@@ -49,6 +49,18 @@ pub struct Figure {
 }
 
 impl Figure {
+    /// A line for what cannot be measured here.
+    pub fn missing(what: &str, because: &str) -> Figure {
+        println!("{what}: not available: {because}");
+        Figure {
+            what: format!("{what}: not available ({because})"),
+            unit: "",
+            ours: f64::NAN,
+            floor: None,
+            aim: Aim::Report,
+        }
+    }
+
     fn ratio(&self) -> Option<f64> {
         self.floor.as_ref().map(|(_, floor)| self.ours / floor)
     }
@@ -93,6 +105,7 @@ fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
+        size if size.is_nan() => String::new(),
         _ => format!("{value:.2}"),
     }
 }

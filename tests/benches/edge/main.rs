@@ -6,14 +6,18 @@
 //! - [`log`]: a signed log; `server`: a nats-server to read it from
 //! - [`keys`]: many keys, a table that answers for them, and the least that answering takes
 //! - [`samples`]: medians and percentiles
+//! - [`servers`]: servers on one core; [`wrk`]: who asks them, on another
 //! - one file for each measurement
 
+mod chain;
+mod check;
 mod cold;
 mod figure;
 mod garbage;
 mod keys;
 mod log;
 mod memory;
+mod peers;
 mod propagation;
 mod replay;
 mod samples;
@@ -25,7 +29,9 @@ mod samples;
 )]
 #[path = "../../../shared/bus/tests/server/mod.rs"]
 mod server;
+mod servers;
 mod verify;
+mod wrk;
 
 use clap::Parser;
 use figure::{Figure, Scale};
@@ -50,12 +56,15 @@ struct Arguments {
 type Measurement = fn(&Scale) -> anyhow::Result<Vec<Figure>>;
 
 /// What is resident is measured first: later it would be filled from what was freed.
-const MEASUREMENTS: [(&str, Measurement); 6] = [
+const MEASUREMENTS: [(&str, Measurement); 9] = [
     ("memory", memory::measure),
     ("verify", verify::measure),
     ("garbage", garbage::measure),
     ("cold", cold::measure),
     ("replay", replay::measure),
+    ("check", check::measure),
+    ("chain", chain::measure),
+    ("peers", peers::measure),
     ("propagation", propagation::measure),
 ];
 

@@ -86,7 +86,8 @@ fn per_check(
     })
 }
 
-fn shuffle(shown: &mut [Text], seed: u64) {
+/// In a drawn order.
+pub fn shuffle(shown: &mut [Text], seed: u64) {
     let mut drawn = Drawn::new(seed + 1);
     for end in (1..shown.len()).rev() {
         shown.swap(end, drawn.below(end + 1));
@@ -102,7 +103,8 @@ pub fn size(count: usize) -> String {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The one in the middle.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values[values.len() / 2]
 }
