@@ -150,6 +150,12 @@ documentation() {
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 }
 
+# As a service that verifies keys by itself has it: alone, and before its routes.
+library() {
+    cargo check --locked -p keywheel-edge --no-default-features &&
+        cargo check --locked -p keywheel-edge --no-default-features --features axum --lib --examples
+}
+
 # On optimised binaries, with nothing else of ours running.
 bench() {
     nats || return 1
@@ -183,6 +189,7 @@ step "format" cargo fmt --all --check || true
 step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings || true
 step "documentation" documentation || true
 step "build" cargo build --workspace --all-targets --locked || ready=no
+step_if_ready "library without the server" library
 step_if_ready "tests" run_tests
 step_if_ready "documentation tests" cargo test --workspace --locked --doc
 step_if_ready "figures can be taken" cargo test -q --locked -p keywheel-tests --bench edge -- --quick

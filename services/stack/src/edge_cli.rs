@@ -10,7 +10,7 @@ use crate::monitor::Monitor;
 use crate::permissions::Role;
 use crate::place::Place;
 use crate::ports::{self, Finder, Scheme};
-use crate::settings::{Edge, Server};
+use crate::settings::{Edge, Fleet, Server};
 use crate::snapshot_cli::Snapshot;
 use crate::{process_config, secrets, summary};
 use anyhow::{Context as _, Result};
@@ -32,7 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Subcommand, Debug)]
 pub enum EdgeCommand {
     /// Make an edge's credential, durable and configuration, and put it on the roster
-    #[command(after_help = "Example:\n  keywheel edge add paris --listen 127.0.0.1:9001")]
+    #[command(
+        after_help = "Examples:\n  keywheel edge add paris --listen 127.0.0.1:9001\n  keywheel edge add notes --library"
+    )]
     Add(Add),
     /// Withdraw an edge's credential, then take it off the roster
     #[command(after_help = "Example:\n  keywheel edge remove paris")]
@@ -54,9 +56,18 @@ pub struct Add {
     /// Where it will answer Envoy over gRPC; else on loopback, 500 above its port
     #[arg(long, value_name = "ADDRESS")]
     pub grpc: Option<SocketAddr>,
+    /// It is the library inside a service of yours: nothing listens, and `up` does not start it
+    #[arg(long, conflicts_with_all = ["listen", "grpc"])]
+    pub library: bool,
     /// Where
     #[command(flatten)]
     pub at: Where,
+}
+
+/// Where an edge is that was added.
+enum Added {
+    Process(Edge),
+    Library(EdgeId),
 }
 
 /// What `edge remove` takes.
@@ -103,8 +114,8 @@ impl Add {
         let place = Place::find(&self.at, options.context.as_deref())?;
         place.demand_running()?;
         let admin = connect_admin(&place.home, &place.settings.server).await?;
-        let edge = self.enlist(&place)?;
-        let role = Role::Edge(edge.id.clone());
+        let added = self.enlist(&place)?;
+        let role = Role::Edge(self.id.clone());
         let user = secrets::ensure_user(&place.home, &role)?;
         if let Server::Own { .. } = place.settings.server {
             place.reconfigure()?;
@@ -112,29 +123,47 @@ impl Add {
         if !is_let_in(&place, &role, patience).await {
             return Err(match place.settings.server {
                 Server::Own { .. } => {
-                    Failure::unfinished(format!("the server does not let {} in; see its log", edge.id)).into()
+                    Failure::unfinished(format!("the server does not let {} in; see its log", self.id)).into()
                 }
                 Server::Existing { .. } => summary::unknown_users(&[user], place.settings.instances).into(),
             });
         }
-        topology::ensure_edge(&admin, &edge.id).await?;
+        topology::ensure_edge(&admin, &self.id).await?;
         admin.close().await;
-        home::private_folder(&place.home.data(&edge.process()))?;
-        process_config::write_edge(&place.home, &place.settings, &edge)?;
-        let outcome = change_roster(&place, Verb::EdgeAdd, &edge.id, patience).await?;
+        home::private_folder(&place.home.data(&role.name()))?;
+        match &added {
+            Added::Process(edge) => process_config::write_edge(&place.home, &place.settings, edge)?,
+            Added::Library(id) => process_config::write_library(&place.home, &place.settings, id)?,
+        }
+        let outcome = change_roster(&place, Verb::EdgeAdd, &self.id, patience).await?;
         place.show(|context| {
-            context.edges.retain(|other| other.id != edge.id.as_str());
-            context.edges.push(ContextEdge::of(&edge));
+            context.edges.retain(|other| other.id != self.id.as_str());
+            if let Added::Process(edge) = &added {
+                context.edges.push(ContextEdge::of(edge));
+            }
         })?;
-        tell_added(&place, &edge, &outcome, options.output);
+        tell_added(&place, &added, &outcome, options.output);
         Ok(())
     }
 
     /// Writes it into the home's list, at its place of before unless told another.
-    fn enlist(&self, place: &Place) -> Result<Edge> {
+    fn enlist(&self, place: &Place) -> Result<Added> {
         place.home.create()?;
         let _held = place.home.hold_edges()?;
         let mut fleet = place.fleet()?;
+        let added = if self.library {
+            fleet.add_library(self.id.clone());
+            Added::Library(self.id.clone())
+        } else {
+            let edge = self.process(place, &fleet)?;
+            fleet.add(edge.clone());
+            Added::Process(edge)
+        };
+        fleet.save(&place.home)?;
+        Ok(added)
+    }
+
+    fn process(&self, place: &Place, fleet: &Fleet) -> Result<Edge> {
         let scheme = Scheme::of(place.settings.port_base);
         let mut finder = Finder::new(id::fresh());
         let listen = match (self.listen, fleet.find(&self.id)) {
@@ -147,34 +176,40 @@ impl Add {
             Some(grpc) => grpc,
             None => ports::grpc(scheme, listen, &mut finder)?,
         };
-        let edge = Edge { id: self.id.clone(), listen, grpc: Some(grpc) };
-        fleet.add(edge.clone());
-        fleet.save(&place.home)?;
-        Ok(edge)
+        Ok(Edge { id: self.id.clone(), listen, grpc: Some(grpc) })
     }
 }
 
-fn tell_added(place: &Place, edge: &Edge, outcome: &Outcome, output: Output) {
-    let config = place.home.config(&edge.process());
-    let command = format!("keywheel run edge --config {}", summary::shell(&config));
+fn tell_added(place: &Place, added: &Added, outcome: &Outcome, output: Output) {
+    let (id, start) = match added {
+        Added::Process(edge) => (&edge.id, "start it with"),
+        Added::Library(id) => (id, "open it in your service with"),
+    };
+    let process = Role::Edge(id.clone()).name();
+    let (config, credentials) = (place.home.config(&process), place.home.credential(&process));
+    let command = match added {
+        Added::Process(_) => format!("keywheel run edge --config {}", summary::shell(&config)),
+        Added::Library(_) => format!("Config::read(Path::new({:?}))", config.display().to_string()),
+    };
     let what = word(outcome, "on the roster now", "on the roster already");
+    let (signers, credential) = (place.home.signers(), credentials.display());
     match output {
         Output::Text => print(&format!(
-            "{} is {what}; start it with\n\n  {command}\n\nElsewhere it also needs its credential, {}, and {}, \
+            "{id} is {what}; {start}\n\n  {command}\n\nElsewhere it also needs its credential, {credential}, and {}, \
              which says whose events it believes",
-            edge.id,
-            place.home.credential(&edge.process()).display(),
-            place.home.signers().display()
+            signers.display()
         )),
         Output::Json => print(
-            &serde_json::json!({
-                "edge": ContextEdge::of(edge),
-                "outcome": outcome,
-                "config": config,
-                "credentials": place.home.credential(&edge.process()),
-                "signers": place.home.signers(),
-                "run": command,
-            })
+            &match added {
+                Added::Process(edge) => serde_json::json!({
+                    "edge": ContextEdge::of(edge), "outcome": outcome, "config": config, "credentials": credentials,
+                    "signers": signers, "run": command,
+                }),
+                Added::Library(id) => serde_json::json!({
+                    "edge": { "id": id.as_str() }, "outcome": outcome, "config": config, "credentials": credentials,
+                    "signers": signers, "run": null,
+                }),
+            }
             .to_string(),
         ),
     }
@@ -208,7 +243,7 @@ impl Remove {
         {
             let _held = place.home.hold_edges()?;
             let mut fleet = place.fleet()?;
-            if fleet.find(&self.id).is_some() {
+            if fleet.has(&self.id) {
                 fleet.remove(&self.id);
                 fleet.save(&place.home)?;
             }

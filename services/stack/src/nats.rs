@@ -109,7 +109,7 @@ pub fn configure(home: &Home, settings: &Settings, fleet: &Fleet) -> Result<()> 
 /// # Errors
 /// When a credential is damaged, or the system refuses.
 pub fn users(home: &Home, fleet: &Fleet) -> Result<Vec<User>> {
-    let edges = fleet.edges.iter().map(|edge| Role::Edge(edge.id.clone()));
+    let edges = fleet.ids().map(|id| Role::Edge(id.clone()));
     Role::fixed().into_iter().chain(edges).map(|role| secrets::ensure_user(home, &role)).collect()
 }
 

@@ -4,7 +4,8 @@ use crate::home::{Home, write_private};
 use crate::settings::{Edge, Settings};
 use anyhow::{Context as _, Result};
 use keywheel_bus::TlsConfig;
-use keywheel_wire::subject::Service;
+use keywheel_domain::EdgeId;
+use keywheel_wire::subject::{Service, edge_durable};
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,7 +24,8 @@ struct EdgeFile {
     data_dir: PathBuf,
     lease: String,
     bus: BusTable,
-    http: ListenTable,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<ListenTable>,
     #[serde(skip_serializing_if = "Option::is_none")]
     grpc: Option<ListenTable>,
 }
@@ -70,16 +72,28 @@ pub fn write_service(home: &Home, settings: &Settings, service: Service, instanc
 /// # Errors
 /// When the system refuses.
 pub fn write_edge(home: &Home, settings: &Settings, edge: &Edge) -> Result<()> {
-    let process = edge.process();
-    let file = EdgeFile {
-        id: edge.id.to_string(),
+    let (http, grpc) = (ListenTable { listen: edge.listen }, edge.grpc.map(|listen| ListenTable { listen }));
+    write(home, &edge.process(), &EdgeFile { http: Some(http), grpc, ..edge_file(home, settings, &edge.id) })
+}
+
+/// Writes the configuration of an edge inside a service, which does not listen.
+///
+/// # Errors
+/// When the system refuses.
+pub fn write_library(home: &Home, settings: &Settings, id: &EdgeId) -> Result<()> {
+    write(home, &edge_durable(id), &edge_file(home, settings, id))
+}
+
+fn edge_file(home: &Home, settings: &Settings, id: &EdgeId) -> EdgeFile {
+    let process = edge_durable(id);
+    EdgeFile {
+        id: id.to_string(),
         data_dir: home.data(&process),
         lease: settings.lease.clone(),
         bus: bus(home, settings, &process),
-        http: ListenTable { listen: edge.listen },
-        grpc: edge.grpc.map(|listen| ListenTable { listen }),
-    };
-    write(home, &process, &file)
+        http: None,
+        grpc: None,
+    }
 }
 
 fn bus(home: &Home, settings: &Settings, role: &str) -> BusTable {
@@ -102,7 +116,6 @@ mod tests {
     use super::*;
     use crate::settings::Server;
     use expect_test::expect;
-    use keywheel_domain::EdgeId;
 
     fn written(process: &str, home: &Home) -> String {
         let text = std::fs::read_to_string(home.config(process)).unwrap();
@@ -158,5 +171,11 @@ mod tests {
             listen = "127.0.0.1:8581"
         "#]]
         .assert_eq(&written("edge-e1", &home));
+
+        let id = EdgeId::parse("notes").unwrap();
+        write_library(&home, &settings, &id).unwrap();
+        let library = written("edge-notes", &home);
+        assert!(library.contains("id = \"notes\"") && library.contains("[bus.tls]"), "{library}");
+        assert!(!library.contains("listen"), "{library}");
     }
 }

@@ -147,6 +147,8 @@ fn from_here(address: SocketAddr) -> SocketAddr {
 pub struct Fleet {
     /// In the order in which they were added.
     pub edges: Vec<Edge>,
+    /// Edges inside services of others: they have all that an edge has, but nobody here starts them.
+    pub libraries: Vec<EdgeId>,
     /// Not to be taken again by an edge that is named for the operator.
     pub removed: Vec<EdgeId>,
 }
@@ -155,6 +157,8 @@ pub struct Fleet {
 #[serde(deny_unknown_fields)]
 struct Written {
     edges: Vec<WrittenEdge>,
+    #[serde(default)]
+    libraries: Vec<String>,
     removed: Vec<String>,
 }
 
@@ -179,6 +183,7 @@ impl Fleet {
             |edge: WrittenEdge| Ok(Edge { id: parse(&edge.id)?, listen: edge.listen, grpc: edge.grpc });
         Ok(Fleet {
             edges: written.edges.into_iter().map(edge).collect::<Result<_>>()?,
+            libraries: written.libraries.iter().map(|id| parse(id)).collect::<Result<_>>()?,
             removed: written.removed.iter().map(|id| parse(id)).collect::<Result<_>>()?,
         })
     }
@@ -192,6 +197,7 @@ impl Fleet {
             |edge: &Edge| WrittenEdge { id: edge.id.to_string(), listen: edge.listen, grpc: edge.grpc };
         let written = Written {
             edges: self.edges.iter().map(edge).collect(),
+            libraries: self.libraries.iter().map(ToString::to_string).collect(),
             removed: self.removed.iter().map(ToString::to_string).collect(),
         };
         write_json(&home.edges(), &written)
@@ -202,24 +208,44 @@ impl Fleet {
         self.edges.iter().find(|edge| edge.id == *id)
     }
 
+    /// All of them, also those that others start.
+    pub fn ids(&self) -> impl Iterator<Item = &EdgeId> {
+        self.edges.iter().map(|edge| &edge.id).chain(&self.libraries)
+    }
+
+    /// Whether there is one of that name.
+    pub fn has(&self, id: &EdgeId) -> bool {
+        self.ids().any(|other| other == id)
+    }
+
     /// Puts an edge on the list, in place of one of its name.
     pub fn add(&mut self, edge: Edge) {
-        self.edges.retain(|other| other.id != edge.id);
-        self.removed.retain(|id| *id != edge.id);
+        self.forget(&edge.id);
         self.edges.push(edge);
+    }
+
+    /// Puts an edge inside a service on the list, in place of one of its name.
+    pub fn add_library(&mut self, id: EdgeId) {
+        self.forget(&id);
+        self.libraries.push(id);
     }
 
     /// Takes an edge off the list and keeps its name from being given again.
     pub fn remove(&mut self, id: &EdgeId) {
-        self.edges.retain(|edge| edge.id != *id);
-        self.removed.retain(|other| other != id);
+        self.forget(id);
         self.removed.push(id.clone());
+    }
+
+    fn forget(&mut self, id: &EdgeId) {
+        self.edges.retain(|edge| edge.id != *id);
+        self.libraries.retain(|other| other != id);
+        self.removed.retain(|other| other != id);
     }
 
     /// `e1`, `e2`, …: the first name that was never used here.
     pub fn next_name(&self) -> EdgeId {
         let names = (1_u32..).map(|n| EdgeId::parse(&format!("e{n}")).expect("such a name is valid"));
-        let is_new = |id: &EdgeId| self.find(id).is_none() && !self.removed.contains(id);
+        let is_new = |id: &EdgeId| !self.has(id) && !self.removed.contains(id);
         names.into_iter().find(is_new).expect("there are more names than edges")
     }
 }
@@ -245,6 +271,7 @@ mod tests {
         fleet.add(edge("e1", "127.0.0.1:8081"));
         fleet.add(edge("paris", "0.0.0.0:8082"));
         fleet.remove(&id("e1"));
+        fleet.add_library(id("notes"));
         fleet.save(&home).unwrap();
         assert_eq!(Fleet::load(&home).unwrap(), fleet);
         assert_eq!(fleet.next_name(), id("e2"));
@@ -257,7 +284,14 @@ mod tests {
         fleet.remove(&id("e1"));
         fleet.add(edge("e1", "127.0.0.1:1"));
         fleet.add(edge("e1", "127.0.0.1:2"));
-        assert_eq!(fleet, Fleet { edges: vec![edge("e1", "127.0.0.1:2")], removed: Vec::new() });
+        assert_eq!(fleet, Fleet { edges: vec![edge("e1", "127.0.0.1:2")], ..Fleet::default() });
+        fleet.add_library(id("e1"));
+        assert_eq!(fleet, Fleet { libraries: vec![id("e1")], ..Fleet::default() });
+        assert!(fleet.has(&id("e1")) && fleet.find(&id("e1")).is_none());
+        fleet.add_library(id("e2"));
+        assert_eq!(fleet.next_name(), id("e3"), "theirs is not given to another");
+        fleet.remove(&id("e1"));
+        assert_eq!((fleet.libraries.clone(), fleet.removed.clone()), (vec![id("e2")], vec![id("e1")]));
     }
 
     #[test]

@@ -135,8 +135,7 @@ impl Stack<'_> {
         let layout = plan::prepare(self.up, self.home).await?;
         self.start_bus(&layout).await?;
         let admin = connect_admin(self.home, &layout.settings.server).await?;
-        let ids = layout.fleet.edges.iter().map(|edge| &edge.id);
-        installation::lay_out(&admin, layout.settings.instances, ids).await?;
+        installation::lay_out(&admin, layout.settings.instances, layout.fleet.ids()).await?;
         admin.close().await;
         self.refuse_strangers(&layout).await?;
         self.start_services(&layout)?;
@@ -214,6 +213,10 @@ impl Stack<'_> {
     }
 
     fn start_edges(&self, layout: &Layout) -> Result<()> {
+        for id in &layout.fleet.libraries {
+            // Whoever opens it may have to look for the bus elsewhere than before.
+            process_config::write_library(self.home, &layout.settings, id)?;
+        }
         for edge in &layout.fleet.edges {
             process_config::write_edge(self.home, &layout.settings, edge)?;
             let mut plan = plan_own(self.home, "edge", &edge.process(), Group::Edges)?;

@@ -7,13 +7,14 @@ mod service;
 use keywheel_domain::key::Cause;
 use keywheel_domain::{Address, KeyState, KeyringId, Tenant, Version};
 use keywheel_tests::operator::word;
-use keywheel_tests::stack::nats_server;
+use keywheel_tests::stack::{keywheel, nats_server};
 use keywheel_tests::{Operator, Stack, StackOptions};
 use keywheel_token::KeyText;
 use keywheel_wire::subject::Verb;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use service::Service;
+use std::path::Path;
 
 struct Site {
     operator: Operator,
@@ -43,6 +44,27 @@ async fn a_service_verifies_keys_by_itself() {
     site.retires(&first).await;
     assert!(site.service.stop().contains("everything reported: true"));
     tokio::task::block_in_place(|| stack.stop()).unwrap();
+    tokio::task::block_in_place(|| is_somebody_elses(&options));
+}
+
+/// `up` does not start it, but knows it: it keeps its credential, stands among the edges, and can be removed.
+fn is_somebody_elses(options: &StackOptions) {
+    let stack = Stack::start(options).unwrap();
+    assert!(stack.pid("edge-e1").is_ok() && stack.pid("edge-notes").is_err());
+    assert_eq!(stack.context.edges.iter().map(|edge| edge.id.as_str()).collect::<Vec<_>>(), ["e1"]);
+    let listed = operator_says(options, stack.home(), &["edges", "--output", "json"]);
+    assert!(listed.contains("\"notes\""), "{listed}");
+    let seed = stack.home().join("credentials/edge-notes.nk");
+    assert!(seed.is_file());
+    operator_says(options, stack.home(), &["edge", "remove", "notes"]);
+    assert!(!seed.exists());
+    stack.stop().unwrap();
+}
+
+fn operator_says(options: &StackOptions, home: &Path, arguments: &[&str]) -> String {
+    let ended = keywheel(&options.binary).args(arguments).env("KEYWHEEL_HOME", home).output().unwrap();
+    assert!(ended.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8(ended.stdout).unwrap()
 }
 
 impl Site {

@@ -25,7 +25,7 @@ impl Service {
     /// Puts it on the roster of the stack at `home` and starts it.
     pub async fn start(binary: &Path, home: &Path) -> Service {
         let mut add = keywheel(binary);
-        add.args(["edge", "add", NAME]).env("KEYWHEEL_HOME", home);
+        add.args(["edge", "add", NAME, "--library"]).env("KEYWHEEL_HOME", home);
         let added = tokio::task::block_in_place(|| add.output()).unwrap();
         assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
         let example = binary.with_file_name("examples").join("inside");

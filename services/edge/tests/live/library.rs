@@ -4,6 +4,7 @@ use crate::process::config;
 use crate::server::Server;
 use crate::{begin, numbers, reports};
 use keywheel_edge::{Refusal, Verifier};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -101,4 +102,35 @@ async fn another(server: &Server, folder: &Path) -> Verifier {
         }
     };
     tokio::time::timeout(PATIENCE, opening).await.expect("the folder is given back")
+}
+
+/// The threads that keep verifiers' tables.
+fn threads() -> BTreeSet<String> {
+    let all = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let name = |path: &Path| std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+    let own = all.filter(|task| name(&task.path()).starts_with("keywheel-edge"));
+    own.map(|task| task.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_threads_of_a_verifier_end_with_the_last_of_its_clones() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some((server, _admin, mut history)) = begin(folder.path()).await else { return };
+    history.add_edge().await;
+    let active = history.issue("active").await;
+    let before = threads();
+    let verifier = open(&server, folder.path()).await;
+    let last = verifier.clone();
+    drop(verifier);
+    last.ready(PATIENCE).await.unwrap();
+    until(&last, &active, Ok(())).await;
+    let own: BTreeSet<String> = threads().difference(&before).cloned().collect();
+    assert!(!own.is_empty());
+    drop(last);
+    let ending = async {
+        while !threads().is_disjoint(&own) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ending).await.expect("they end");
 }
