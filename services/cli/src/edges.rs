@@ -1,10 +1,11 @@
 //! `keywheel edges`: the roster, and what each edge's pulses tell.
 
+use crate::alarms;
 use crate::failure::Failure;
 use crate::fleet::{Fleet, Heard, Picture, boot_now};
 use crate::replay::each_message;
 use crate::screen::{Mood, Shown};
-use crate::session::Session;
+use crate::session::{self, Session};
 use crate::words::ago;
 use clap::Args;
 use keywheel_bus::Bus;
@@ -41,15 +42,18 @@ impl Edges {
         let head = session.bus.head().await?.seq;
         live.say("comparing the edges' hashes with the log");
         let chains = chains(&session.bus, picture).await?;
+        let alarms = alarms::standing(&session.bus).await?;
         drop(live);
         let views = views(picture, head, &chains);
-        let document =
-            json!({ "head": head, "edges": views.iter().map(|view| view.to_json(now)).collect::<Vec<_>>() });
-        let text = match views.len() {
+        let edges: Vec<Value> = views.iter().map(|view| view.to_json(now)).collect();
+        let document = json!({ "head": head, "edges": edges, "alarms": alarms::to_json(&alarms) });
+        let table = match views.len() {
             0 => "no edge is on the roster and none is heard; `keywheel edge add ID` adds one".to_owned(),
             _ => session.screen.table(&HEADER, views.iter().map(|view| view.row(now)).collect()),
         };
-        session.screen.show(&document, &text)?;
+        let lines = alarms::lines(&alarms, session::now());
+        let lines: Vec<String> = std::iter::once(table).chain(lines).collect();
+        session.screen.show(&document, &lines.join("\n"))?;
         Ok(exit::DONE)
     }
 }

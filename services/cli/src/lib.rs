@@ -14,11 +14,12 @@
 //! - `bulk`: many commands sent in batches, each until its outcome is known
 //! - `await_activation`, `await_receipt`, `await_retirement`: waiting for a proof, and saying what it waits for
 //! - `session`, `context`, `document`, `outage`: from the context file to a command's outcome
-//! - `replay`, `fleet`: the log folded, the edges' pulses heard
+//! - `replay`, `fleet`: the log folded, the edges' pulses heard; `alarms`: what was found of them and still stands
 //! - `schedule_words`, `waiting_words`: what comes next and what it waits for
 //! - `screen`, `words`, `failure`: how things are told, on which stream, with which exit code
 
 mod activate;
+mod alarms;
 mod arguments;
 mod audit;
 mod await_activation;

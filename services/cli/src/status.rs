@@ -1,5 +1,6 @@
 //! `keywheel status`: what is true now, and what waits for what.
 
+use crate::alarms;
 use crate::arguments;
 use crate::doubt_words;
 use crate::failure::Failure;
@@ -58,8 +59,14 @@ async fn many(session: &Session<'_>, within: Option<&Address>) -> Result<u8, Fai
     let is_told = |address: &Address| within.is_none_or(|within| within.tenant() == address.tenant());
     let told = world.iter().filter(|(address, _)| is_told(address)).flat_map(|(_, told)| &told.doubts);
     let doubts = newest_first(told);
-    let document = json!({ "keyrings": documents, "not_believed": doubt_words::all_to_json(&doubts) });
-    let lines: Vec<String> = std::iter::once(table).chain(doubt_words::lines(&doubts)).collect();
+    let alarms = alarms::standing(&session.bus).await?;
+    let document = json!({
+        "keyrings": documents,
+        "not_believed": doubt_words::all_to_json(&doubts),
+        "alarms": alarms::to_json(&alarms),
+    });
+    let told = doubt_words::lines(&doubts).into_iter().chain(alarms::lines(&alarms, now));
+    let lines: Vec<String> = std::iter::once(table).chain(told).collect();
     session.screen.show(&document, &lines.join("\n"))?;
     Ok(exit::DONE)
 }

@@ -4,6 +4,7 @@ use crate::cut_off::Remote;
 use crate::scene::{Scene, address, keyring, until};
 use keywheel_domain::{Address, Kid};
 use keywheel_table::fold::Head;
+use keywheel_tests::stack::{binary, keywheel};
 use keywheel_token::KeyText;
 use keywheel_wire::chain::Chain;
 use keywheel_wire::notice::Notice;
@@ -89,6 +90,11 @@ async fn an_altered_row_is_rebuilt_and_an_edge_whose_table_differs_is_named_with
     let named = alarms(&scene, "table_differs").await;
     println!("named after {:?}: {named:?}", ready.elapsed());
     assert!(named.iter().all(|detail| detail.starts_with("edge remote has another table")), "{named:?}");
+    for command in ["edges", "status"] {
+        let shown = shown(&scene, command);
+        assert_eq!(shown["alarms"][0]["code"], "table_differs", "{command}: {shown}");
+        assert_eq!(shown["alarms"][0]["edge"], "remote", "{command}: {shown}");
+    }
 
     remote.restart(&scene, |data| std::fs::remove_file(data.join("edge.db")).unwrap());
     remote.until_ready(&scene).await;
@@ -96,8 +102,20 @@ async fn an_altered_row_is_rebuilt_and_an_edge_whose_table_differs_is_named_with
         !alarms(&scene, "table_agrees_again").await.is_empty()
     })
     .await;
+    for command in ["edges", "status"] {
+        assert_eq!(shown(&scene, command)["alarms"], serde_json::json!([]), "{command}");
+    }
     assert_eq!(remote.says(&scene, &key).await, "valid");
     scene.stop().await;
+}
+
+/// What an operator is shown.
+fn shown(scene: &Scene, command: &str) -> serde_json::Value {
+    let mut asked = keywheel(&binary().unwrap());
+    asked.args([command, "--output", "json"]).env("KEYWHEEL_HOME", scene.stack.home());
+    let ended = tokio::task::block_in_place(|| asked.output()).unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    serde_json::from_slice(&ended.stdout).unwrap()
 }
 
 fn file_size_max(remote: &Remote, limit: &str) {
