@@ -364,3 +364,34 @@ impl Sent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counters of refusals are found by their place.
+    #[test]
+    fn each_refusal_is_at_its_own_place() {
+        for (place, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, place, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn what_threads_count_for_themselves_is_shown_together() {
+        let metrics = Metrics::new();
+        let said = |outcome| Answered { outcome, stale_for: None };
+        std::thread::scope(|scope| {
+            for refusal in [Refusal::Revoked, Refusal::Revoked, Refusal::Stale] {
+                let (metrics, said) = (&metrics, &said);
+                scope.spawn(move || (0..3).for_each(|_| drop(metrics.inside(|| said(Err(refusal))))));
+            }
+        });
+        metrics.gather();
+        metrics.gather();
+        let count = |outcome, reason| {
+            metrics.verdicts.get_or_create(&Verdict { endpoint: INSIDE, outcome, reason }).get()
+        };
+        assert_eq!((count("refused", "revoked"), count("unavailable", "stale")), (6, 3));
+    }
+}

@@ -1,5 +1,7 @@
 //! The table at work: what each clause of the safety rules asks of it, with a clock that tests turn.
 
+mod hammer;
+
 use super::*;
 use crate::scene::{EDGE, EXPIRY, Scene, address};
 use keywheel_token::Brand;

@@ -11,6 +11,7 @@ mod damage;
 mod folding;
 mod keeping;
 mod log;
+mod many;
 mod past;
 mod snapshots;
 mod storing;
