@@ -20,6 +20,7 @@ mod memory;
 mod peers;
 mod propagation;
 mod replay;
+mod replaying;
 mod samples;
 #[allow(
     dead_code,
@@ -56,10 +57,11 @@ struct Arguments {
 type Measurement = fn(&Scale) -> anyhow::Result<Vec<Figure>>;
 
 /// What is resident is measured first: later it would be filled from what was freed.
-const MEASUREMENTS: [(&str, Measurement); 9] = [
+const MEASUREMENTS: [(&str, Measurement); 10] = [
     ("memory", memory::measure),
     ("verify", verify::measure),
     ("garbage", garbage::measure),
+    ("replaying", replaying::measure),
     ("cold", cold::measure),
     ("replay", replay::measure),
     ("check", check::measure),
