@@ -163,7 +163,7 @@ fn metadata(identity: &Identity) -> Struct {
     let fields = [
         ("tenant", text(identity.tenant())),
         ("client", text(identity.client())),
-        ("kid", text(identity.kid.as_str())),
+        ("kid", text(identity.kid().as_str())),
         ("version", Kind::NumberValue(f64::from(identity.version.0))),
         ("state", text(identity.state)),
         ("scopes", Kind::ListValue(ListValue { values: scopes })),

@@ -2,7 +2,6 @@
 //! report can be cut that covers the answer and misses the use.
 
 use crate::stripes::Stripes;
-use keywheel_domain::Kid;
 use keywheel_table::Answers;
 use keywheel_table::answers::Row;
 use keywheel_wire::usage::VersionUse;
@@ -11,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The keys with uses that no report has carried yet; the counts themselves lie in the rows.
 #[derive(Debug, Default)]
 pub struct Tally {
-    used: Stripes<Mutex<Vec<Kid>>>,
+    /// By number ([`keywheel_domain::Kid::number`]), as rows have them.
+    used: Stripes<Mutex<Vec<u64>>>,
 }
 
 /// What a report may carry.
@@ -27,13 +27,13 @@ impl Tally {
     /// Counts a use.
     pub fn count(&self, row: Row<'_>) {
         if row.count_use() {
-            lock(self.used.own()).push(row.kid());
+            lock(self.used.own()).push(row.number());
         }
     }
 
     /// Takes the counts of at most `most` versions; the rest stays counted.
     pub fn take(&self, answers: &Answers, most: usize) -> Taken {
-        let mut used: Vec<Kid> = Vec::new();
+        let mut used: Vec<u64> = Vec::new();
         let mut is_all = true;
         for stripe in self.used.all() {
             let mut stripe = lock(stripe);
@@ -41,7 +41,7 @@ impl Tally {
             used.extend(stripe.drain(..taken));
             is_all &= stripe.is_empty();
         }
-        let rows = used.into_iter().filter_map(|kid| answers.by_kid(kid));
+        let rows = used.into_iter().filter_map(|kid| answers.by_number(kid));
         Taken { uses: rows.filter_map(taken).collect(), is_all }
     }
 
@@ -58,15 +58,16 @@ impl Tally {
     }
 }
 
-fn lock(used: &Mutex<Vec<Kid>>) -> MutexGuard<'_, Vec<Kid>> {
+fn lock(used: &Mutex<Vec<u64>>) -> MutexGuard<'_, Vec<u64>> {
     used.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn taken(row: Row<'_>) -> Option<VersionUse> {
     let uses = row.take_uses();
+    let (tenant, client) = row.names();
     (uses > 0).then(|| VersionUse {
-        tenant: row.tenant().to_owned(),
-        client: row.client().to_owned(),
+        tenant: tenant.to_owned(),
+        client: client.to_owned(),
         version: row.version().0,
         uses,
     })

@@ -28,8 +28,7 @@ pub struct Identity {
     tenant: CompactString,
     client: CompactString,
     scopes: CompactString,
-    /// The public id.
-    pub kid: Kid,
+    kid: u64,
     /// The version.
     pub version: Version,
     /// The word for its state.
@@ -86,6 +85,11 @@ impl Identity {
         &self.client
     }
 
+    /// The public id.
+    pub fn kid(&self) -> Kid {
+        Kid::of_number(self.kid)
+    }
+
     /// Whether the key has this scope.
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scopes().any(|own| own == scope)
@@ -103,12 +107,12 @@ impl Identity {
 
     /// Of a row.
     pub fn of(row: Row<'_>) -> Self {
-        let (state, expires_at) = (row.state(), row.expires_at());
+        let ((tenant, client), state, expires_at) = (row.names(), row.state(), row.expires_at());
         Self {
-            tenant: row.tenant().into(),
-            client: row.client().into(),
+            tenant: tenant.into(),
+            client: client.into(),
             scopes: row.joined_scopes().into(),
-            kid: row.kid(),
+            kid: row.number(),
             version: row.version(),
             state: state.word(),
             expires_at,

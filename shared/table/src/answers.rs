@@ -172,10 +172,10 @@ impl Answers {
     }
 
     /// Goes on counting uses where `old`, whose place this takes, has begun to: those of `used`, which
-    /// must be all that were counted. Nobody may count in `old` meanwhile.
-    pub fn keep_uses(&mut self, old: &Answers, used: impl Iterator<Item = Kid>) {
+    /// must be the numbers of all that were counted. Nobody may count in `old` meanwhile.
+    pub fn keep_uses(&mut self, old: &Answers, used: impl Iterator<Item = u64>) {
         for kid in used {
-            if let (Some(row), Some(known)) = (self.by_kid(kid), old.by_kid(kid)) {
+            if let (Some(row), Some(known)) = (self.by_number(kid), old.by_number(kid)) {
                 row.cells.uses.fetch_add(known.take_uses(), Ordering::AcqRel);
             }
         }
@@ -187,8 +187,7 @@ impl Answers {
             Address::Keyring(id) => {
                 let own = Own::of(&state.policy);
                 let is_as = |row: Row<'_>, key: &Loaded<'_>| {
-                    (row.tenant(), row.client()) == (id.tenant.as_str(), id.client.as_str())
-                        && row.is_as(key, own)
+                    row.names() == (id.tenant.as_str(), id.client.as_str()) && row.is_as(key, own)
                 };
                 let mut keys = state.keys.iter().map(|(version, key)| Loaded::of(*version, key));
                 keys.all(|key| self.by_kid(key.kid).is_some_and(|row| is_as(row, &key)))
@@ -200,7 +199,12 @@ impl Answers {
 
     /// The row of a kid.
     pub fn by_kid(&self, kid: Kid) -> Option<Row<'_>> {
-        self.row_of(kid.number()).map(|row| self.row(row))
+        self.by_number(kid.number())
+    }
+
+    /// The row of a kid that is at hand as a number.
+    pub fn by_number(&self, kid: u64) -> Option<Row<'_>> {
+        self.row_of(kid).map(|row| self.row(row))
     }
 
     /// The row of an imported key, by the digest of its whole text.
@@ -261,14 +265,15 @@ impl<'a> Row<'a> {
         Version(self.cells.version)
     }
 
-    /// Its tenant's name.
-    pub fn tenant(&self) -> &'a str {
-        &self.answers.names.at(self.cells.name).0.name
+    /// Its kid as a number ([`Kid::number`]), which is how it is kept.
+    pub fn number(&self) -> u64 {
+        self.cells.kid
     }
 
-    /// Its client's name.
-    pub fn client(&self) -> &'a str {
-        self.answers.names.at(self.cells.name).1
+    /// Its tenant's name and its client's.
+    pub fn names(&self) -> (&'a str, &'a str) {
+        let (tenant, client) = self.answers.names.at(self.cells.name);
+        (&tenant.name, client)
     }
 
     /// Its state.

@@ -36,6 +36,20 @@ pub(crate) fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
     digits
 }
 
+/// Whether `digits` are the checksum of `bytes`. They must be of `0-9A-Za-z`.
+pub(crate) fn is_checksum(digits: &[u8], bytes: &[u8]) -> bool {
+    // Read, not written: six digits added up take less than five divisions one after the other.
+    let weights = [916_132_832_u64, 14_776_336, 238_328, 3_844, 62, 1];
+    let read: u64 = digits.iter().zip(weights).map(|(digit, weight)| value(*digit) * weight).sum();
+    digits.len() == CHECKSUM_BYTES && read == u64::from(crc32fast::hash(bytes))
+}
+
+/// The value of one of `0-9A-Za-z`.
+fn value(digit: u8) -> u64 {
+    let above = 7 * u8::from(digit >= b'A') + 6 * u8::from(digit >= b'a');
+    u64::from(digit.wrapping_sub(b'0' + above))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +59,17 @@ mod tests {
         // 0xCBF43926, the check value of CRC-32 (IEEE), in base 62.
         assert_eq!(&checksum(b"123456789"), b"3jZRME");
         assert_eq!(&checksum(b""), b"000000");
+        for text in [&b"123456789"[..], b"", b"zzz", &[0xff; 70]] {
+            let sum = checksum(text);
+            assert!(is_checksum(&sum, text) && !is_checksum(&sum[1..], text));
+            for at in 0..CHECKSUM_BYTES {
+                for other in ALPHABET.iter().filter(|other| **other != sum[at]) {
+                    let mut wrong = sum;
+                    wrong[at] = *other;
+                    assert!(!is_checksum(&wrong, text));
+                }
+            }
+        }
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) fn read_ours(text: &[u8], brand: &Brand) -> Result<(Kid, Digest), Mal
     let parsed = <[u8; KID_BYTES]>::try_from(kid).ok().and_then(Kid::of).filter(|_| is_plain);
     let Some(parsed) = parsed.filter(|_| separator == b"_") else { return Err(Malformed::Alphabet) };
     let (secret, checksum) = rest.split_at(SECRET_BYTES);
-    if base62::checksum(&text[..text.len() - CHECKSUM_BYTES]) != checksum {
+    if !base62::is_checksum(checksum, &text[..text.len() - CHECKSUM_BYTES]) {
         return Err(Malformed::Checksum);
     }
     Ok((parsed, digest_ours(kid, secret)))

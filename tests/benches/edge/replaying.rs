@@ -99,11 +99,8 @@ fn issued(seq: u64, signer: &Signer) -> anyhow::Result<Message> {
     let address = Address::Keyring(KeyringId::parse(&format!("replayed/client-{seq}"))?);
     let mut digest = [7; 32];
     digest[..8].copy_from_slice(&seq.to_le_bytes());
-    let minted = Minted {
-        kid: Kid::of_number(seq),
-        digest: Digest(digest),
-        rotation: RotationId(u128::from(seq)),
-    };
+    let minted =
+        Minted { kid: Kid::of_number(seq), digest: Digest(digest), rotation: RotationId(u128::from(seq)) };
     let spec = SpecAsked { scopes: Some(keys::common(0)), ..SpecAsked::default() };
     let command = Command {
         id: CommandId(u128::from(seq)),

@@ -82,7 +82,7 @@ fn allowed(identity: &Identity) -> Response {
     };
     put(TENANT, identity.tenant());
     put(CLIENT, identity.client());
-    put(KID, identity.kid.as_str());
+    put(KID, identity.kid().as_str());
     put(KEY_VERSION, &identity.version.0.to_string());
     put(KEY_STATE, identity.state);
     put(SCOPES, identity.joined_scopes());

@@ -112,11 +112,12 @@ fn quoted<'a>(message: &'a str, lead: &str) -> Option<&'a str> {
 }
 
 fn valid(identity: &Identity) -> Response {
+    let kid = identity.kid();
     let document = Valid {
         valid: true,
         tenant: identity.tenant(),
         client: identity.client(),
-        kid: identity.kid.as_str(),
+        kid: kid.as_str(),
         version: identity.version.0,
         state: identity.state,
         scopes: identity.scopes().collect(),

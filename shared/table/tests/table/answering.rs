@@ -43,7 +43,7 @@ fn check(answers: &Answers, states: &std::collections::BTreeMap<Address, State>)
         for (version, key) in &state.keys {
             keys += 1;
             let row = answers.by_kid(key.kid).expect("every key has a row");
-            assert_eq!((row.tenant(), row.client()), (id.tenant.as_str(), id.client.as_str()));
+            assert_eq!(row.names(), (id.tenant.as_str(), id.client.as_str()));
             assert_eq!((row.version(), row.kid(), row.digest()), (*version, key.kid, &key.digest));
             let imported = answers.by_digest(&key.digest).map(|row| row.kid());
             assert_eq!(imported, (key.origin == Origin::Imported).then_some(key.kid));

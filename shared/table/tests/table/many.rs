@@ -45,7 +45,7 @@ fn each_of_many_keys_is_found_and_stays_itself_while_others_change() {
     assert_eq!((answers.keys() as u64, answers.keyrings() as u64), (ROWS, ROWS));
     for n in 0..ROWS {
         let row = answers.by_kid(kid(n)).unwrap();
-        assert_eq!((row.kid(), row.digest(), row.client()), (kid(n), &digest(n), &*format!("c-{n}")));
+        assert_eq!((row.kid(), row.digest(), row.names()), (kid(n), &digest(n), ("t", &*format!("c-{n}"))));
         let (state, scopes) =
             if n % 2 == 0 { (retired(n), scopes(n + 1)) } else { (KeyState::Active, scopes(n)) };
         assert_eq!((row.state(), row.scopes(), row.joined_scopes()), (&state, &*scopes, &*scopes[0]));
@@ -67,7 +67,7 @@ fn the_first_importer_of_a_key_has_it() {
             };
             load(&mut answers, &format!("c-{n}"), adopted);
         }
-        assert_eq!(answers.by_digest(&digest(9)).unwrap().client(), "c-0", "{order:?}");
+        assert_eq!(answers.by_digest(&digest(9)).unwrap().names(), ("t", "c-0"), "{order:?}");
     }
 }
 
