@@ -11,9 +11,10 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 const READERS: usize = 3;
-/// Addresses that change in one batch, each in a step of its own, in the order of their names.
-const IN_BATCH: usize = 32;
-const BATCHES: usize = 100;
+/// Addresses that change in one batch, each in a step of its own, in the order of their names: so many that
+/// whoever reads has its turn in between also on a busy machine.
+const IN_BATCH: usize = 1500;
+const BATCHES: usize = 5;
 
 /// Active keys, each on its own keyring.
 struct Fleet {
