@@ -2,25 +2,14 @@
 
 use crate::figure::{Aim, Figure, Scale};
 use crate::keys::{self, Keys};
+use crate::log::Log;
 use crate::samples::Samples;
 use crate::verify::size;
-use keywheel_domain::command::{Minted, SpecAsked};
-use keywheel_domain::event::{CommandId, EventId, RotationId};
-use keywheel_domain::{
-    Act, Actor, Address, At, Command, Digest, KeyringId, Kid, Policy, State, Version, decide,
-};
 use keywheel_edge::http::App;
-use keywheel_table::{Fold, Message, Options};
-use keywheel_token::Credential;
-use keywheel_wire::event::{self, Link};
-use keywheel_wire::signature::Signer;
-use keywheel_wire::signers::{Installation, Signers};
-use keywheel_wire::subject::{self, Service};
-use std::sync::Arc;
+use keywheel_table::{Fold, Options};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const OURS: Installation = Installation(7);
 /// As many as the edge applies in one transaction at most.
 const BATCH: usize = 1000;
 const OPTIONS: Options = Options { commands: false, pending: |_| false, doubts: false };
@@ -30,18 +19,17 @@ pub fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     let count = scale.pick(1_000_000, 1000);
     let keys = Keys::new(count, scale.seed);
     let app = keys::app(keys.table(keys::common));
-    let events = scale.pick(100_000, 500);
-    let signer = Signer::from_seed(Credential::fresh().seed().expose())?;
-    let log: Vec<Message> = (1..=events).map(|seq| issued(seq, &signer)).collect::<anyhow::Result<_>>()?;
-    let signers = Signers::of(OURS, [(signer.public().to_owned(), Service::Issuer)])?;
+    let added = scale.pick(50_000, 250);
+    let mut log = Log::of(added, scale.seed + 3)?;
+    let (signers, messages) = (log.signers()?, log.write(2 * added)?);
     let folder = tempfile::tempdir()?;
-    let mut fold = Fold::open(&folder.path().join("edge.db"), OPTIONS, Arc::new(signers))?;
+    let mut fold = Fold::open(&folder.path().join("edge.db"), OPTIONS, signers)?;
 
     let quiet = timed(&app, &keys, scale.pick(Duration::from_secs(4), Duration::from_millis(50)), || Ok(()))?;
     let mut took = Duration::ZERO;
     let busy = timed(&app, &keys, Duration::ZERO, || {
         let began = Instant::now();
-        for batch in log.chunks(BATCH) {
+        for batch in messages.chunks(BATCH) {
             let applied = fold.apply(batch, &[])?;
             app.table.apply(&applied.changed, fold.head(), None);
         }
@@ -49,8 +37,8 @@ pub fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         Ok(())
     })?;
     let held = app.table.status().keys;
-    anyhow::ensure!(held == count + events as usize, "every event has put a key into the table, not {held}");
-    let rate = events as f64 / took.as_secs_f64();
+    anyhow::ensure!(held == count + added, "the log's keys are in the table, which has {held}");
+    let rate = messages.len() as f64 / took.as_secs_f64();
     println!("{} checks quiet, {} beside {rate:.0} events/s", quiet.count(), busy.count());
     let figure = |what: &str, quiet: f64, busy: f64, aim| Figure {
         what: format!("verify while replaying, {} keys, {what}", size(count)),
@@ -92,28 +80,4 @@ fn timed(
         working.join().expect("the work does not panic")?;
         Ok(samples)
     })
-}
-
-/// A key of a new client, as an issuer writes it.
-fn issued(seq: u64, signer: &Signer) -> anyhow::Result<Message> {
-    let address = Address::Keyring(KeyringId::parse(&format!("replayed/client-{seq}"))?);
-    let mut digest = [7; 32];
-    digest[..8].copy_from_slice(&seq.to_le_bytes());
-    let minted =
-        Minted { kid: Kid::of_number(seq), digest: Digest(digest), rotation: RotationId(u128::from(seq)) };
-    let spec = SpecAsked { scopes: Some(keys::common(0)), ..SpecAsked::default() };
-    let command = Command {
-        id: CommandId(u128::from(seq)),
-        address: address.clone(),
-        actor: Actor::service("issuer"),
-        at: At(1_800_000_000_000 + seq),
-        event_id: EventId(u128::from(seq) << 64),
-        act: Act::Issue { minted, spec, policy: Policy::default() },
-    };
-    let event = decide(&State::default(), &command).ok().flatten();
-    let event = event.ok_or_else(|| anyhow::anyhow!("version {} can be issued", Version(1)))?;
-    let payload = event::write(&event, Link { revision: 1, prev: None }, OURS)?;
-    let subject = subject::event(&address);
-    let signed = Some(signer.sign(&subject, &payload)?);
-    Ok(Message { seq, subject, payload, signed })
 }
