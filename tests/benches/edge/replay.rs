@@ -111,13 +111,10 @@ async fn consume(server: &Server, count: usize) -> anyhow::Result<f64> {
     let context = server.stranger().await;
     let durable = subject::edge_durable(&EdgeId::parse("floor")?);
     let consumer: PullConsumer = context.get_consumer_from_stream(durable, subject::EVENTS).await?;
-    let (began, mut taken) = (Instant::now(), 0);
-    while taken < count {
-        let mut messages = consumer.batch().max_messages(AT_ONCE).messages().await?;
-        while let Some(message) = messages.next().await {
-            std::hint::black_box(message.map_err(anyhow::Error::from_boxed)?);
-            taken += 1;
-        }
+    let began = Instant::now();
+    let mut messages = consumer.stream().max_messages_per_batch(AT_ONCE).messages().await?.take(count);
+    while let Some(message) = messages.next().await {
+        std::hint::black_box(message?);
     }
     Ok(rate(count, began))
 }
@@ -159,8 +156,13 @@ fn check(messages: &[Message], signers: &Signers) -> f64 {
 fn write(messages: &[Message]) -> anyhow::Result<f64> {
     let folder = tempfile::tempdir()?;
     let mut connection = Connection::open(folder.path().join("floor.db"))?;
-    for (pragma, value) in [("journal_mode", "WAL"), ("synchronous", "FULL"), ("wal_autocheckpoint", "20000")]
-    {
+    let settings = [
+        ("journal_mode", "WAL"),
+        ("synchronous", "FULL"),
+        ("wal_autocheckpoint", "20000"),
+        ("cache_size", "-32768"),
+    ];
+    for (pragma, value) in settings {
         connection.pragma_update(None, pragma, value)?;
     }
     connection.execute_batch("CREATE TABLE address (place TEXT PRIMARY KEY, row BLOB) WITHOUT ROWID")?;

@@ -49,5 +49,10 @@ fn a_failure_in_the_middle_leaves_nothing_behind() {
         fold.apply(&log.messages[2..], &notes).unwrap();
         assert_eq!(fold.note("last").unwrap(), Some(vec![2]), "{table}: it can be tried again");
         assert_eq!(fold.head().watermark, log.messages.len() as u64);
+        // What rows share is there for the next process too.
+        let (whole, anew) = (tempfile::tempdir().unwrap(), open(folder.path()));
+        let mut at_once = open(whole.path());
+        at_once.apply(&log.messages, &[]).unwrap();
+        assert_eq!(contents(&anew, &log), contents(&at_once, &log), "{table}");
     }
 }
