@@ -11,6 +11,8 @@ usage: tests/run.sh [all]      format, lints, documentation, build, tests, plain
        tests/run.sh faults     reserved: long fault runs
        tests/run.sh bench edge [--only NAME] [--seed N] [--quick]
                                figures of the edge beside their floors, as a table
+       tests/run.sh bench fleet [--quick]
+                               commands for a whole tenant, beside bare batches
        tests/run.sh mutants    reserved: whether the tests notice broken code
 TEXT
 }
@@ -22,11 +24,17 @@ mode=${1:-all}
 case "$mode" in
 all) ;;
 bench)
-    if [ "${2:-}" != edge ]; then
+    case "${2:-}" in
+    edge) shift 2 ;;
+    fleet)
+        shift 2
+        set -- --only fleet "$@"
+        ;;
+    *)
         usage >&2
         exit 2
-    fi
-    shift 2
+        ;;
+    esac
     ;;
 fuzz)
     shift

@@ -231,6 +231,14 @@ impl Stack {
     /// # Errors
     /// When it does not end in a minute, or not well.
     pub fn stop(mut self) -> anyhow::Result<()> {
+        self.interrupt()
+    }
+
+    /// The same, for one whose home is used again before it is dropped.
+    ///
+    /// # Errors
+    /// When it does not end in a minute, or not well.
+    pub fn interrupt(&mut self) -> anyhow::Result<()> {
         kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGINT)?;
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {

@@ -25,6 +25,7 @@ pub enum Policy {
   keywheel policy set acme --overlap-min 24h --quiet 1h --every 30d
   keywheel policy set acme --every 30d --jitter 2h --recipient XKEY    # rotate by schedule
   keywheel policy set acme/legacy --every never
+  keywheel policy set acme --auto-rollback-ratio 0.05 --auto-rollback-min 20 --auto-rollback-window 1h
   keywheel policy set acme/checkout --class strict --clear quiet")]
     Set(Box<Set>),
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// Every field of a policy, as it stands on the wire.
-pub(crate) const FIELDS: [&str; 11] = [
+pub(crate) const FIELDS: [&str; 12] = [
     "overlap_min",
     "overlap_max",
     "on_overlap_max",
@@ -19,6 +19,7 @@ pub(crate) const FIELDS: [&str; 11] = [
     "jitter",
     "recipient",
     "delivery_kept",
+    "auto_rollback",
 ];
 
 /// What happens at `overlap_max` when the old version was not quiet.
@@ -85,6 +86,16 @@ pub struct PolicyOptions {
     /// Public curve key (X…) to which a secret is sealed when the command names none
     #[arg(long, value_name = "XKEY", value_parser = recipient)]
     recipient: Option<String>,
+    /// Undo a rotation by itself when this part of the keyring's requests, such as 0.05, is refused with the version
+    /// that it retired; `never`: not at all, also where the tenant has it
+    #[arg(long, value_name = "R", value_parser = ratio)]
+    auto_rollback_ratio: Option<f64>,
+    /// How many must be refused at least
+    #[arg(long, value_name = "N", default_value = "10", requires = "auto_rollback_ratio")]
+    auto_rollback_min: u64,
+    /// For how long after the retirement that counts
+    #[arg(long, value_name = "D", value_parser = Span::parse, default_value = "1h", requires = "auto_rollback_ratio")]
+    auto_rollback_window: Span,
     /// Take a field back to what it falls back to; may be given several times
     #[arg(long, value_name = "FIELD", value_parser = field)]
     clear: Vec<&'static str>,
@@ -95,6 +106,12 @@ pub(crate) const NEVER: &str = "never";
 
 fn every(text: &str) -> Result<Span, String> {
     if text == NEVER { Ok(Span(0)) } else { Span::parse(text) }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = if text == NEVER { Ok(0.0) } else { text.parse::<f64>() };
+    let ratio = ratio.ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| format!("`{text}` is no part of all; write 0.05 for 5 %, or never"))
 }
 
 fn recipient(text: &str) -> Result<String, String> {
@@ -138,6 +155,11 @@ impl PolicyOptions {
         put_span(&mut fields, "stale_max", self.stale_max);
         put(&mut fields, "max_active", self.max_active);
         put(&mut fields, "recipient", self.recipient.as_ref());
+        let auto = self.auto_rollback_ratio.map(|ratio| {
+            let window = self.auto_rollback_window.to_string();
+            json!({ "refused_ratio": ratio, "min_refused": self.auto_rollback_min, "window": window })
+        });
+        put(&mut fields, "auto_rollback", auto);
         fields.extend(self.clear.iter().map(|name| ((*name).to_owned(), Value::Null)));
         fields
     }
@@ -147,6 +169,7 @@ impl PolicyOptions {
 mod tests {
     use super::*;
     use expect_test::expect;
+    use keywheel_domain::policy::AutoRollback;
     use keywheel_domain::{Policy, PolicyPatch};
     use keywheel_wire::policy::{WirePatch, whole};
 
@@ -172,8 +195,16 @@ mod tests {
 
     #[test]
     fn fields_are_those_of_the_wire() {
-        let policy =
-            Policy { every: Some(Span::days(30)), recipient: Some("X".to_owned()), ..Policy::default() };
+        let policy = Policy {
+            every: Some(Span::days(30)),
+            recipient: Some("X".to_owned()),
+            auto_rollback: Some(AutoRollback {
+                refused_permille: 50,
+                min_refused: 10,
+                window: Span::hours(1),
+            }),
+            ..Policy::default()
+        };
         let Value::Object(fields) = serde_json::to_value(whole(&policy)).unwrap() else { panic!() };
         let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -185,5 +216,7 @@ mod tests {
         assert!(field("nothing").is_err());
         assert_eq!((every("never"), every("30d")), (Ok(Span(0)), Ok(Span::days(30))));
         assert!(every("sometimes").is_err());
+        assert_eq!((ratio("never"), ratio("0.05")), (Ok(0.0), Ok(0.05)));
+        assert!(ratio("5").is_err() && ratio("-0.1").is_err() && ratio("NaN").is_err());
     }
 }

@@ -9,7 +9,7 @@ use crate::schedule_words;
 use crate::session::{Session, now};
 use crate::status_table::{self, Line};
 use crate::status_version::{self, View};
-use crate::waiting_words::silent_words;
+use crate::waiting_words::{refused_words, silent_words};
 use clap::Args;
 use keywheel_domain::{Address, KeyringId};
 use keywheel_runtime::exit;
@@ -87,6 +87,7 @@ async fn one(session: &Session<'_>, keyring: &KeyringId) -> Result<u8, Failure> 
         "client": keyring.client.as_str(),
         "versions": views.iter().map(View::to_json).collect::<Vec<_>>(),
         "silent": usage.as_ref().map(|usage| &usage.silent),
+        "refused": usage.as_ref().map(|usage| &usage.refused),
         "not_believed": doubt_words::all_to_json(&doubts),
         "next_rotation": schedule_words::to_json(next, now),
     });
@@ -94,6 +95,7 @@ async fn one(session: &Session<'_>, keyring: &KeyringId) -> Result<u8, Failure> 
     let mut lines = vec![table];
     lines.extend(views.iter().filter_map(|view| view.waits(usage.as_ref())));
     lines.extend(next.map(|next| schedule_words::words(next, now)));
+    lines.extend(usage.iter().flat_map(|usage| refused_words(usage, now)));
     lines.extend(usage_words(usage.as_ref()));
     lines.extend(doubt_words::lines(&doubts));
     session.screen.show(&document, &lines.join("\n"))?;

@@ -1,11 +1,11 @@
 //! What a superseded version still waits for, in words and for programs.
 
-use crate::words::{list, roughly, second, when};
+use crate::words::{count, list, roughly, second, when};
 use keywheel_domain::due::Waiting;
 use keywheel_domain::{At, Key, KeyState, Span, Version};
 use keywheel_runtime::plain;
 use keywheel_wire::text::moment;
-use keywheel_wire::usage::Usage;
+use keywheel_wire::usage::{RefusedSince, Usage};
 use serde_json::{Value, json};
 
 /// What `version` waits for until it may retire. `usage` is what the usage-tracker said, if it answered.
@@ -30,6 +30,21 @@ pub(crate) fn words(
             Some(format!("{version} must be unused for {}{used}", quiet_span(key)))
         }
     }
+}
+
+/// Retired keys that somebody still shows.
+pub(crate) fn refused_words(usage: &Usage, now: At) -> Vec<String> {
+    let words = |one: &RefusedSince| {
+        let times = |n: u64| count(usize::try_from(n).unwrap_or(usize::MAX), "time");
+        format!(
+            "v{} was shown and refused {} since {}, other keys accepted {} meanwhile",
+            one.version,
+            times(one.refused),
+            when(now, one.since.0),
+            times(one.accepted)
+        )
+    };
+    usage.refused.iter().map(words).collect()
 }
 
 fn quiet_span(key: &Key) -> Span {
@@ -82,7 +97,7 @@ pub(crate) mod tests {
     use keywheel_domain::key::{Origin, Overlap};
     use keywheel_domain::{Digest, KeySpec, Kid};
     use keywheel_wire::text::Moment;
-    use keywheel_wire::usage::{Silent, UsageAt};
+    use keywheel_wire::usage::{RefusedSince, Silent, UsageAt};
 
     pub const NOW: At = At(1_800_000_000_000);
 
@@ -120,6 +135,7 @@ pub(crate) mod tests {
         Usage {
             versions: vec![at("edge-a", 300), at("edge-b", 12)],
             silent: vec![silent("edge-c", Some(Moment(NOW.before(Span::hours(1))))), silent("edge-d", None)],
+            ..Usage::default()
         }
     }
 
@@ -147,6 +163,14 @@ pub(crate) mod tests {
         expect!["no current usage reports from edge-c (reported up to 2027-01-15T07:00:00Z) and edge-d (never reported)"]
             .assert_eq(&silent_words(&usage()).unwrap_or_default());
         assert_eq!(silent_words(&Usage::default()), None);
+    }
+
+    #[test]
+    fn refusals_are_told_with_what_was_accepted_meanwhile() {
+        let since = Moment(NOW.before(Span::secs(90)));
+        let refused = vec![RefusedSince { version: 1, since, refused: 12, accepted: 40 }];
+        expect!["v1 was shown and refused 12 times since 2027-01-15T07:58:30Z (1m 30s ago), other keys accepted 40 times meanwhile"]
+            .assert_eq(&refused_words(&Usage { refused, ..Usage::default() }, NOW).join("\n"));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! - [`Verifier`]: the check inside a service; [`authorize`]: as a layer before its routes
 //! - [`config`]: what it is told; [`place`]: where to listen
 //! - [`lease`]: how long it may count as fresh; [`note`]: what of that survives a restart
-//! - [`verify`]: the check itself; [`address`]: where a request comes from; [`tally`]: what was accepted
+//! - [`verify`]: the check itself; [`address`]: where a request comes from; [`tally`]: what was accepted;
+//!   [`refusals`]: what was refused as retired
 //! - [`table`]: the one lock that the answers, the lease and the tally's closing stand under; `stripes`:
 //!   what threads have each for themselves
 //! - [`storage`]: its database, opened or set aside; [`start`]: begun with a snapshot; [`follow`]: from the log into
@@ -40,6 +41,7 @@ pub mod note;
 pub mod pace;
 pub mod place;
 pub mod pulse;
+pub mod refusals;
 pub mod report;
 #[cfg(feature = "server")]
 mod run;

@@ -47,6 +47,7 @@ impl Reporter {
                 continues: continues.take(),
                 goodbye: is_ending && taken.is_all,
                 uses: taken.uses,
+                refused: taken.refused,
             }
         })
     }
@@ -143,7 +144,7 @@ mod tests {
     fn taken(uses: u64, is_all: bool) -> impl FnOnce(usize) -> Taken {
         move |_| {
             let one = VersionUse { tenant: "t".to_owned(), client: "c".to_owned(), version: 1, uses };
-            Taken { uses: vec![one], is_all }
+            Taken { uses: vec![one], refused: vec![], is_all }
         }
     }
 

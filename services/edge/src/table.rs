@@ -17,6 +17,7 @@
 
 use crate::lease::{Instant, Lease};
 use crate::note::{self, FreshnessNote};
+use crate::refusals::Refusals;
 use crate::tally::{Taken, Tally};
 use crate::verify::{Asked, Identity, check};
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
@@ -112,6 +113,7 @@ pub struct Table {
     clocks: Clocks,
     inner: ShardedLock<Inner>,
     tally: Tally,
+    refusals: Refusals,
     wall_high: AtomicU64,
     noted: Mutex<Option<FreshnessNote>>,
     visible: watch::Sender<u64>,
@@ -137,6 +139,7 @@ impl Table {
             clocks,
             inner: ShardedLock::new(inner),
             tally: Tally::default(),
+            refusals: Refusals::default(),
             wall_high: AtomicU64::new(0),
             noted: Mutex::new(None),
             visible,
@@ -189,6 +192,10 @@ impl Table {
                 Ok(Identity::of(row))
             }
             (Verdict::Valid, None) => Err(Refusal::Unknown),
+            (Verdict::Refused(Refusal::Retired), Some(row)) if !is_probe => {
+                self.refusals.count(row);
+                Err(Refusal::Retired)
+            }
             (Verdict::Refused(refusal), _) => Err(refusal),
         };
         let stale_for = match freshness {
@@ -309,7 +316,9 @@ impl Table {
 
     /// Takes counted uses for a report.
     pub fn take_uses(&self, most: usize) -> Taken {
-        self.tally.take(&self.read().answers, most)
+        let taken = self.tally.take(&self.read().answers, most);
+        let (refused, are_all) = self.refusals.take(most);
+        Taken { refused, is_all: taken.is_all && are_all, ..taken }
     }
 
     /// How it stands.

@@ -4,7 +4,7 @@
 use crate::stripes::Stripes;
 use keywheel_table::Answers;
 use keywheel_table::answers::Row;
-use keywheel_wire::usage::VersionUse;
+use keywheel_wire::usage::{VersionRefused, VersionUse};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The keys with uses that no report has carried yet; the counts themselves lie in the rows.
@@ -19,6 +19,8 @@ pub struct Tally {
 pub struct Taken {
     /// Uses by version.
     pub uses: Vec<VersionUse>,
+    /// Refusals by retired version.
+    pub refused: Vec<VersionRefused>,
     /// Whether nothing was left.
     pub is_all: bool,
 }
@@ -42,7 +44,7 @@ impl Tally {
             is_all &= stripe.is_empty();
         }
         let rows = used.into_iter().filter_map(|kid| answers.by_number(kid));
-        Taken { uses: rows.filter_map(taken).collect(), is_all }
+        Taken { uses: rows.filter_map(taken).collect(), refused: Vec::new(), is_all }
     }
 
     /// Goes on with the counts of `old` in `new`, whose place it takes. Nobody may count meanwhile.
@@ -92,7 +94,7 @@ mod tests {
         let second = tally.take(&scene.answers, 2);
         assert_eq!(second.uses.iter().map(|each| each.uses).sum::<u64>(), 3);
         assert!(second.is_all);
-        assert_eq!(tally.take(&scene.answers, 2), Taken { uses: vec![], is_all: true });
+        assert_eq!(tally.take(&scene.answers, 2), Taken { is_all: true, ..Taken::default() });
     }
 
     #[test]

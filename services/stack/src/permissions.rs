@@ -111,7 +111,11 @@ fn of_service(service: Service, instances: u32) -> Permissions {
             let last = vec![api("STREAM.MSG.GET", subject::SNAPSHOTS_STREAM)];
             [staging(), own, last, last_pulses()].concat()
         }
-        Service::UsageTracker => [queue(subject::USAGE, service), last_pulses()].concat(),
+        // A rotation whose old version clients still need is undone by itself.
+        Service::UsageTracker => {
+            let undo = words(&[subject::ROLLBACKS_ALL]);
+            [queue(subject::USAGE, service), last_pulses(), undo].concat()
+        }
         Service::Retirer => Vec::new(),
     };
     publish.extend(own);

@@ -2,13 +2,25 @@
 
 use crate::coverage::Coverage;
 use crate::ledger::UseAt;
-use keywheel_domain::{At, EdgeId, Span};
+use keywheel_domain::undo::Refusals;
+use keywheel_domain::{At, EdgeId, Span, Version};
 use keywheel_wire::text::Moment;
-use keywheel_wire::usage::{Silent, Usage, UsageAt};
+use keywheel_wire::usage::{RefusedSince, Silent, Usage, UsageAt};
 use std::collections::BTreeMap;
 
 /// An edge whose reports reach less close to the present is told as silent.
 const SILENT_AFTER: Span = Span::secs(5);
+
+/// Refusals as they are told.
+pub fn refused(refusals: BTreeMap<Version, Refusals>) -> Vec<RefusedSince> {
+    let told = |(version, refusals): (Version, Refusals)| RefusedSince {
+        version: version.0,
+        since: Moment(refusals.since),
+        refused: refusals.refused,
+        accepted: refusals.accepted,
+    };
+    refusals.into_iter().map(told).collect()
+}
 
 /// The answer about one keyring: its `uses`, and the edges of the roster whose `coverage` does not reach
 /// the present.
@@ -32,6 +44,7 @@ pub fn usage<'a>(
     Usage {
         versions: uses.into_iter().map(used).collect(),
         silent: roster.into_iter().filter_map(silent).collect(),
+        refused: Vec::new(),
     }
 }
 

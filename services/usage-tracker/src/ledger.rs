@@ -6,16 +6,19 @@
 use crate::counted::Counted;
 use crate::coverage::{Arrival, Coverage, Cut};
 use keywheel_domain::key::Seen;
+use keywheel_domain::undo::Refusals;
 use keywheel_domain::{At, EdgeId, KeyringId, Version};
-use keywheel_wire::usage::{Report, VersionUse};
-use rows::{coverage_of, damaged, every_coverage, keyring, put_coverage, uses};
+use keywheel_wire::usage::{Report, VersionRefused, VersionUse};
+use rows::{coverage_of, damaged, every_coverage, keyring, put_coverage, refusals, uses};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 mod rows;
 
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+/// What a file of schema 1 lacks.
+const SINCE_1: &str = include_str!("ledger/since-1.sql");
 const CREATE: &str = include_str!("ledger/schema.sql");
 
 /// Largest number and count that the database holds; no edge that keeps to the contract comes near.
@@ -33,6 +36,15 @@ pub struct Arrived<'a> {
     pub report: Option<&'a Report>,
     /// When the bus stored it.
     pub stored_at: At,
+}
+
+/// The keyrings that reports are about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Those of which keys were used.
+    pub used: BTreeSet<KeyringId>,
+    /// Those of which retired keys were refused.
+    pub refused: BTreeSet<KeyringId>,
 }
 
 /// One version's use at one edge.
@@ -74,6 +86,9 @@ impl Ledger {
             0 => {
                 connection.execute_batch(&format!("BEGIN;{CREATE}PRAGMA user_version = {SCHEMA};COMMIT;"))?
             }
+            1 => {
+                connection.execute_batch(&format!("BEGIN;{SINCE_1}PRAGMA user_version = {SCHEMA};COMMIT;"))?
+            }
             SCHEMA => {}
             found => anyhow::bail!(
                 "{} has schema {found}, this program knows {SCHEMA}; set it aside: proofs then begin anew",
@@ -83,19 +98,48 @@ impl Ledger {
         Ok(Self { connection })
     }
 
-    /// Takes reports in the order in which they came: all of them or, on an error, none. Gives the
-    /// keyrings that they say were used.
+    /// Takes reports in the order in which they came: all of them or, on an error, none. Says which keyrings
+    /// they are about.
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn take(&mut self, arrived: &[Arrived<'_>]) -> rusqlite::Result<BTreeSet<KeyringId>> {
+    pub fn take(&mut self, arrived: &[Arrived<'_>]) -> rusqlite::Result<Told> {
         let transaction = self.connection.transaction()?;
-        let mut used = BTreeSet::new();
+        let mut told = Told::default();
         for one in arrived {
-            take(&transaction, one, &mut used)?;
+            take(&transaction, one, &mut told)?;
         }
         transaction.commit()?;
-        Ok(used)
+        Ok(told)
+    }
+
+    /// The refusals of a keyring's retired versions.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn refusals(&self, keyring: &KeyringId) -> rusqlite::Result<BTreeMap<Version, Refusals>> {
+        refusals(&self.connection, keyring)
+    }
+
+    /// All keyrings of which refusals are kept.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn refused(&self) -> rusqlite::Result<BTreeSet<KeyringId>> {
+        let mut select = self.connection.prepare_cached("SELECT DISTINCT tenant, client FROM refused")?;
+        let rows =
+            select.query_map([], |row| keyring(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?))?;
+        rows.collect()
+    }
+
+    /// Forgets the refusals of a version: it is not retired, or they are of an earlier retirement.
+    ///
+    /// # Errors
+    /// When SQLite fails.
+    pub fn forget_refusals(&self, keyring: &KeyringId, version: Version) -> rusqlite::Result<()> {
+        let (tenant, client) = (keyring.tenant.as_str(), keyring.client.as_str());
+        let forget = "DELETE FROM refused WHERE tenant = ?1 AND client = ?2 AND version = ?3";
+        self.connection.execute(forget, params![tenant, client, version.0]).map(|_| ())
     }
 
     /// What is known of every edge, and of the use of `keyrings`, at one moment.
@@ -165,11 +209,7 @@ pub fn summed(uses: &[UseAt]) -> BTreeMap<Version, Seen> {
     sums
 }
 
-fn take(
-    transaction: &Transaction<'_>,
-    arrived: &Arrived<'_>,
-    used: &mut BTreeSet<KeyringId>,
-) -> rusqlite::Result<()> {
+fn take(transaction: &Transaction<'_>, arrived: &Arrived<'_>, told: &mut Told) -> rusqlite::Result<()> {
     let Arrived { edge, report, stored_at } = *arrived;
     let report = report.filter(|report| report.number <= NUMBER_MAX);
     let before = coverage_of(transaction, edge)?;
@@ -189,7 +229,16 @@ fn take(
         match one.of() {
             Ok((keyring, version)) => {
                 add_use(transaction, edge, &keyring, version, one, seen_at)?;
-                used.insert(keyring);
+                told.used.insert(keyring);
+            }
+            Err(error) => tracing::warn!(%edge, %error, "a report names a keyring that cannot be"),
+        }
+    }
+    for one in report.refused.iter().filter(|one| one.refused > 0) {
+        match one.of() {
+            Ok((keyring, version)) => {
+                add_refusals(transaction, &keyring, version, one, stored_at)?;
+                told.refused.insert(keyring);
             }
             Err(error) => tracing::warn!(%edge, %error, "a report names a keyring that cannot be"),
         }
@@ -270,6 +319,24 @@ fn add_use(
             .prepare_cached("INSERT OR IGNORE INTO fresh VALUES (?1, ?2)")?
             .execute([tenant, client])?;
     }
+    Ok(())
+}
+
+fn add_refusals(
+    transaction: &Transaction<'_>,
+    keyring: &KeyringId,
+    version: Version,
+    one: &VersionRefused,
+    stored_at: At,
+) -> rusqlite::Result<()> {
+    let (tenant, client) = (keyring.tenant.as_str(), keyring.client.as_str());
+    transaction
+        .prepare_cached(
+            "INSERT INTO refused SELECT ?1, ?2, ?3, ?4, ?5, coalesce(sum(uses), 0) FROM used
+             WHERE tenant = ?1 AND client = ?2 AND version <> ?3
+             ON CONFLICT DO UPDATE SET refused = min(refused + excluded.refused, ?6)",
+        )?
+        .execute(params![tenant, client, version.0, stored_at.0, one.refused.min(USES_MAX), USES_MAX])?;
     Ok(())
 }
 

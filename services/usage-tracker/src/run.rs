@@ -24,6 +24,7 @@ use std::time::Duration;
 
 mod prove;
 mod record;
+mod undo;
 
 /// How long one taking of reports waits; what becomes due by time alone is seen no later.
 const WAIT: Duration = Duration::from_secs(1);
@@ -67,7 +68,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     };
     let Station { bus, gate, follower, registered, database: _ } = station;
     let agenda = Shared::new(first_agenda(&gate)?);
-    let mut tracker = Tracker::new(&bus, &gate, &ledger, &agenda, config.lease.0);
+    let mut tracker = Tracker::new(&bus, &gate, &ledger, &agenda, config.lease.0)?;
     let ended = tokio::select! {
         ended = tracker.work(&shutdown) => ended,
         ended = follower.run(Changes(agenda.clone()), std::future::pending()) => ended.map_err(Into::into),
@@ -128,7 +129,9 @@ fn usage(gate: &Gate, ledger: &Shared<Ledger>, keyring: &KeyringId) -> Usage {
     let read = || -> anyhow::Result<Usage> {
         let roster = gate.fold().lock().load(&Address::Installation, None)?.state.edges;
         let ledger = ledger.lock();
-        Ok(crate::answer::usage(ledger.uses(keyring)?, roster.keys(), &ledger.coverage()?, now()))
+        let refused = crate::answer::refused(ledger.refusals(keyring)?);
+        let usage = crate::answer::usage(ledger.uses(keyring)?, roster.keys(), &ledger.coverage()?, now());
+        Ok(Usage { refused, ..usage })
     };
     read().unwrap_or_else(|error| {
         tracing::error!(%error, %keyring, "a question about usage cannot be answered");
@@ -146,6 +149,8 @@ struct Tracker<'a> {
     removals: Removals,
     /// Keyrings with a proof in the log, used since, or not looked at since the start.
     doubtful: BTreeSet<KeyringId>,
+    /// Keyrings of which retired keys were refused, since the last look or before the start.
+    refused: BTreeSet<KeyringId>,
 }
 
 impl<'a> Tracker<'a> {
@@ -155,9 +160,10 @@ impl<'a> Tracker<'a> {
         ledger: &'a Shared<Ledger>,
         agenda: &'a Shared<Agenda>,
         lease: Span,
-    ) -> Self {
+    ) -> rusqlite::Result<Self> {
         let doubtful = agenda.lock().proved().cloned().collect();
-        Self { bus, gate, ledger, agenda, lease, removals: Removals::new(lease), doubtful }
+        let refused = ledger.lock().refused()?;
+        Ok(Self { bus, gate, ledger, agenda, lease, removals: Removals::new(lease), doubtful, refused })
     }
 
     async fn work(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
@@ -193,6 +199,7 @@ impl<'a> Tracker<'a> {
         self.commit(&taken?).await?;
         self.void().await?;
         self.record_first_uses().await?;
+        self.undo().await?;
         self.prove().await
     }
 
@@ -200,9 +207,10 @@ impl<'a> Tracker<'a> {
         if taken.is_empty() {
             return Ok(());
         }
-        let used = tokio::task::block_in_place(|| self.ledger.lock().take(&arrived(taken)))?;
+        let told = tokio::task::block_in_place(|| self.ledger.lock().take(&arrived(taken)))?;
         let agenda = self.agenda;
-        self.doubtful.extend(used.into_iter().filter(|keyring| agenda.lock().is_proved(keyring)));
+        self.refused.extend(told.refused);
+        self.doubtful.extend(told.used.into_iter().filter(|keyring| agenda.lock().is_proved(keyring)));
         for one in taken {
             one.done().await?;
         }

@@ -76,7 +76,7 @@ pub fn successor_in_use(state: &State, version: Version, now: At) -> Option<Vers
 }
 
 /// The higher versions that were made to take the place of `version`, or of one that was.
-fn heirs(state: &State, version: Version) -> BTreeSet<Version> {
+pub(crate) fn heirs(state: &State, version: Version) -> BTreeSet<Version> {
     let mut line = BTreeSet::from([version]);
     for (v, key) in state.keys.iter().filter(|(v, _)| **v > version) {
         let meant = |only: &[Version]| only.is_empty() || only.iter().any(|v| line.contains(v));

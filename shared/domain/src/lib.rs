@@ -14,6 +14,7 @@
 //! - [`state`]: what is true now, of a keyring, a tenant or the installation
 //! - [`decide()`], [`evolve()`], [`due`]: the machine
 //! - [`rollback`]: what going back does, and what it cannot do
+//! - [`mod@undo`]: when a rotation is undone by itself
 //! - [`schedule`]: when a keyring is rotated by itself, and what keeps it from that
 //! - [`rejection`]: why a command was refused
 //! - [`verdict`]: what an edge answers when it is shown a key
@@ -34,6 +35,7 @@ pub mod rollback;
 pub mod schedule;
 pub mod state;
 pub mod time;
+pub mod undo;
 pub mod verdict;
 
 pub use command::{Act, Command};

@@ -20,6 +20,17 @@ pub enum Class {
     Strict,
 }
 
+/// When a rotation is undone by itself: its old version retired, and clients are refused with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AutoRollback {
+    /// How many of a thousand requests of the keyring must be refused with the retired version; 0: never.
+    pub refused_permille: u32,
+    /// How many must be refused with it at least.
+    pub min_refused: u64,
+    /// For how long after the retirement that counts.
+    pub window: Span,
+}
+
 macro_rules! policy {
     ($($(#[$doc:meta])* $field:ident : $type:ty = $default:expr),* $(,)?) => {
         /// Every field resolved: what holds for one keyring.
@@ -100,6 +111,8 @@ policy! {
     recipient: Option<String> = None,
     /// How long a sealed delivery is kept from its release on.
     delivery_kept: Span = Span::days(7),
+    /// When a rotation is undone by itself.
+    auto_rollback: Option<AutoRollback> = None,
 }
 
 impl Policy {

@@ -124,7 +124,7 @@ fn withdrawn(
         then.is_some_and(|then| then.state == KeyState::Issued && key.state == KeyState::Issued)
     };
     let goes = |(version, key): &(&Version, &Key)| {
-        !was_live(target, **version) && !pending_then_and_now(version, key)
+        !was_active(target, **version) && !pending_then_and_now(version, key)
     };
     let to = |(version, key): (&Version, &Key)| {
         let is_new = was_unknown_or_pending(target, *version);
@@ -168,10 +168,6 @@ fn was_active(target: &State, version: Version) -> bool {
     target.keys.get(&version).is_some_and(|key| matches!(key.state, KeyState::Active))
 }
 
-fn was_live(target: &State, version: Version) -> bool {
-    target.keys.get(&version).is_some_and(|key| key.state.is_live())
-}
-
 fn was_unknown_or_pending(target: &State, version: Version) -> bool {
     target.keys.get(&version).is_none_or(|key| key.state == KeyState::Issued)
 }
@@ -194,7 +190,7 @@ fn may_come_back(key: &Key, at: At) -> bool {
     }
 }
 
-/// What becomes of a version that was not in use in `target`. One that was ever activated goes on being
+/// What becomes of a version that was not active in `target`. One that was ever activated goes on being
 /// accepted for an overlap, because clients may have moved to it.
 fn withdrawal(key: &Key, at: At, revoke_new: bool, policy: &Policy) -> Option<KeyState> {
     let revoked = || KeyState::Revoked { at, reason: "rolled back".to_owned() };

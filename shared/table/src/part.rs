@@ -1,7 +1,7 @@
 //! What many rows have in common and say by reference: what keys permit, and how long rotations last.
 
 use crate::pack::{Unpack, put_bytes, put_count, put_number, wrong};
-use keywheel_domain::policy::{Class, OnOverlapMax, Policy, PolicyPatch};
+use keywheel_domain::policy::{AutoRollback, Class, OnOverlapMax, Policy, PolicyPatch};
 use keywheel_domain::{KeySpec, Span};
 use keywheel_wire::Malformed;
 use sha2::{Digest, Sha256};
@@ -97,6 +97,7 @@ fn patch_of(policy: &Policy) -> PolicyPatch {
         jitter: Some(policy.jitter),
         recipient: Some(policy.recipient.clone()),
         delivery_kept: Some(policy.delivery_kept),
+        auto_rollback: Some(policy.auto_rollback),
     }
 }
 
@@ -138,12 +139,28 @@ pub(crate) fn put_patch(to: &mut Vec<u8>, patch: &PolicyPatch) {
     fields.mark(patch.every.is_some());
     fields.number(patch.every.flatten().map(|span| span.0));
     fields.mark(patch.recipient.is_some());
-    if let Some(Some(recipient)) = &patch.recipient {
-        fields.mark(true);
+    let recipient = patch.recipient.as_ref().and_then(Option::as_ref);
+    fields.mark(recipient.is_some());
+    if let Some(recipient) = recipient {
         put_bytes(&mut fields.values, recipient.as_bytes());
     }
+    put_auto(&mut fields, patch.auto_rollback);
     put_number(to, fields.marks);
     to.extend(fields.values);
+}
+
+fn put_auto(fields: &mut Fields, auto: Option<Option<AutoRollback>>) {
+    fields.mark(auto.is_some());
+    let auto = auto.flatten();
+    fields.number(auto.map(|auto| u64::from(auto.refused_permille)));
+    for number in auto.iter().flat_map(|auto| [auto.min_refused, auto.window.0]) {
+        put_number(&mut fields.values, number);
+    }
+}
+
+fn read_auto(permille: Span, unpack: &mut Unpack<'_>) -> Result<AutoRollback, Malformed> {
+    let refused_permille = u32::try_from(permille.0).map_err(|_| wrong("a number is too large"))?;
+    Ok(AutoRollback { refused_permille, min_refused: unpack.number()?, window: Span(unpack.number()?) })
 }
 
 /// Takes a patch.
@@ -165,6 +182,8 @@ pub(crate) fn read_patch(unpack: &mut Unpack<'_>) -> Result<PolicyPatch, Malform
     let (has_recipient, is_somebody) = (mark(), mark());
     let recipient = is_somebody.then(|| unpack.text().map(str::to_owned)).transpose()?;
     let recipient = within(has_recipient, recipient)?;
+    let (has_auto, permille) = (mark(), mark().then(|| unpack.number().map(Span)).transpose()?);
+    let auto_rollback = within(has_auto, permille.map(|permille| read_auto(permille, unpack)).transpose()?)?;
     if marks != 0 {
         return Err(wrong("a policy has unknown fields"));
     }
@@ -181,6 +200,7 @@ pub(crate) fn read_patch(unpack: &mut Unpack<'_>) -> Result<PolicyPatch, Malform
         jitter,
         recipient,
         delivery_kept,
+        auto_rollback,
     })
 }
 

@@ -3,8 +3,9 @@
 use crate::Malformed;
 use crate::command::{check_length, check_recipient};
 use crate::text::Length;
-use keywheel_domain::policy::{Change, Class, OnOverlapMax, Policy, PolicyChange, PolicyPatch};
-use serde::{Deserialize, Deserializer, Serialize};
+use keywheel_domain::policy::{AutoRollback, Change, Class, OnOverlapMax, Policy, PolicyChange, PolicyPatch};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,6 +46,67 @@ pub struct WirePatch {
     recipient: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     delivery_kept: Option<Length>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_rollback: Option<WireAutoRollback>,
+}
+
+/// A part of all, in thousandths; on the wire a number from 0 to 1.
+#[derive(Clone, Copy)]
+struct Ratio(u32);
+
+impl Serialize for Ratio {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.0) / 1000.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Ratio {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let part = f64::deserialize(deserializer)?;
+        if (0.0..=1.0).contains(&part) {
+            Ok(Self((part * 1000.0).round() as u32))
+        } else {
+            Err(D::Error::custom("expected a part of all requests: from 0 (never) to 1, such as 0.05"))
+        }
+    }
+}
+
+/// When a rotation is undone by itself; a ratio of 0 is never.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct WireAutoRollback {
+    refused_ratio: Ratio,
+    min_refused: u64,
+    window: Length,
+}
+
+/// The same as it is asked for: nothing in it is passed over.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskedAutoRollback {
+    refused_ratio: Ratio,
+    min_refused: u64,
+    window: Length,
+}
+
+impl From<&AutoRollback> for WireAutoRollback {
+    fn from(auto: &AutoRollback) -> Self {
+        let AutoRollback { refused_permille, min_refused, window } = *auto;
+        Self { refused_ratio: Ratio(refused_permille), min_refused, window: Length(window) }
+    }
+}
+
+impl From<WireAutoRollback> for AutoRollback {
+    fn from(wire: WireAutoRollback) -> Self {
+        let WireAutoRollback { refused_ratio, min_refused, window } = wire;
+        Self { refused_permille: refused_ratio.0, min_refused, window: window.0 }
+    }
+}
+
+impl From<AskedAutoRollback> for AutoRollback {
+    fn from(asked: AskedAutoRollback) -> Self {
+        let AskedAutoRollback { refused_ratio, min_refused, window } = asked;
+        Self { refused_permille: refused_ratio.0, min_refused, window: window.0 }
+    }
 }
 
 impl From<&PolicyPatch> for WirePatch {
@@ -61,6 +123,7 @@ impl From<&PolicyPatch> for WirePatch {
             jitter: patch.jitter.map(Length),
             recipient: patch.recipient.clone().flatten(),
             delivery_kept: patch.delivery_kept.map(Length),
+            auto_rollback: patch.auto_rollback.flatten().as_ref().map(WireAutoRollback::from),
         }
     }
 }
@@ -79,6 +142,7 @@ impl From<WirePatch> for PolicyPatch {
             jitter: wire.jitter.map(|l| l.0),
             recipient: wire.recipient.map(Some),
             delivery_kept: wire.delivery_kept.map(|l| l.0),
+            auto_rollback: wire.auto_rollback.map(|auto| Some(auto.into())),
         }
     }
 }
@@ -97,6 +161,7 @@ pub fn whole(policy: &Policy) -> WirePatch {
         jitter: Some(Length(policy.jitter)),
         recipient: policy.recipient.clone(),
         delivery_kept: Some(Length(policy.delivery_kept)),
+        auto_rollback: policy.auto_rollback.as_ref().map(WireAutoRollback::from),
     }
 }
 
@@ -154,6 +219,8 @@ pub struct WireChange {
     recipient: Option<Option<String>>,
     #[serde(default, deserialize_with = "mentioned")]
     delivery_kept: Option<Option<Length>>,
+    #[serde(default, deserialize_with = "mentioned")]
+    auto_rollback: Option<Option<AskedAutoRollback>>,
 }
 
 fn mentioned<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<Option<T>>, D::Error> {
@@ -185,6 +252,7 @@ impl WireChange {
             ("policy.every", self.every),
             ("policy.jitter", self.jitter),
             ("policy.delivery_kept", self.delivery_kept),
+            ("policy.auto_rollback.window", self.auto_rollback.map(|auto| auto.map(|auto| auto.window))),
         ];
         for (field, length) in lengths {
             length.flatten().map_or(Ok(()), |length| check_length(field, length))?;
@@ -201,6 +269,7 @@ impl WireChange {
             jitter: change(self.jitter, |l| l.0),
             recipient: change(self.recipient, Some),
             delivery_kept: change(self.delivery_kept, |l| l.0),
+            auto_rollback: change(self.auto_rollback, |auto| Some(auto.into())),
         })
     }
 }

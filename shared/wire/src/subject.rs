@@ -51,6 +51,8 @@ pub const CHUNKS_ALL: &str = "$O.KW_SNAPSHOTS.C.>";
 pub const MANIFESTS_ALL: &str = "$O.KW_SNAPSHOTS.M.>";
 /// All commands.
 pub const COMMANDS_ALL: &str = "kw.cmd.>";
+/// All rollbacks of keyrings.
+pub const ROLLBACKS_ALL: &str = "kw.cmd.*.*.rollback";
 /// Questions to services about what they know beside the log.
 pub const ASK_ALL: &str = "kw.ask.>";
 /// Where the usage-tracker answers who uses which version.

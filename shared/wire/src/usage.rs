@@ -28,6 +28,9 @@ pub struct Report {
     pub goodbye: bool,
     /// Accepted uses by version, probes not counted.
     pub uses: Vec<VersionUse>,
+    /// Retired versions whose own key was shown and refused, probes not counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<VersionRefused>,
 }
 
 /// A report of an earlier boot.
@@ -58,9 +61,35 @@ impl VersionUse {
     /// # Errors
     /// When a name is none.
     pub fn of(&self) -> Result<(KeyringId, Version), Malformed> {
-        let keyring = KeyringId::parse(&format!("{}/{}", self.tenant, self.client))?;
-        Ok((keyring, Version(self.version)))
+        of(&self.tenant, &self.client, self.version)
     }
+}
+
+/// Refusals of one retired version: its whole key was shown, not its kid alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRefused {
+    /// Whose.
+    pub tenant: String,
+    /// Whose.
+    pub client: String,
+    /// Which version.
+    pub version: u32,
+    /// How many.
+    pub refused: u64,
+}
+
+impl VersionRefused {
+    /// The keyring and version.
+    ///
+    /// # Errors
+    /// When a name is none.
+    pub fn of(&self) -> Result<(KeyringId, Version), Malformed> {
+        of(&self.tenant, &self.client, self.version)
+    }
+}
+
+fn of(tenant: &str, client: &str, version: u32) -> Result<(KeyringId, Version), Malformed> {
+    Ok((KeyringId::parse(&format!("{tenant}/{client}"))?, Version(version)))
 }
 
 /// Reads a report that came from `edge`'s own subject.
@@ -75,8 +104,10 @@ pub fn read(edge: &EdgeId, payload: &[u8]) -> Result<Report, Malformed> {
     if report.edge != edge.as_str() {
         return Err(Malformed::new("edge", format!("speaks for `{}`, came from `{edge}`", report.edge)));
     }
-    if report.uses.len() > REPORT_USES_MAX {
-        return Err(Malformed::new("uses", format!("a report names at most {REPORT_USES_MAX} versions")));
+    for (field, length) in [("uses", report.uses.len()), ("refused", report.refused.len())] {
+        if length > REPORT_USES_MAX {
+            return Err(Malformed::new(field, format!("a report names at most {REPORT_USES_MAX} versions")));
+        }
     }
     Ok(report)
 }
@@ -88,6 +119,22 @@ pub struct Usage {
     pub versions: Vec<UsageAt>,
     /// Edges whose reports do not cover the present, with the time up to which they do.
     pub silent: Vec<Silent>,
+    /// Retired versions whose key was shown and refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedSince>,
+}
+
+/// Refusals of a retired version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedSince {
+    /// Which version.
+    pub version: u32,
+    /// When the first came.
+    pub since: Moment,
+    /// How many there were.
+    pub refused: u64,
+    /// How often the keyring's other keys were accepted meanwhile.
+    pub accepted: u64,
 }
 
 /// One version's use at one edge.

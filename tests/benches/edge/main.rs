@@ -13,6 +13,7 @@ mod chain;
 mod check;
 mod cold;
 mod figure;
+mod fleet;
 mod garbage;
 mod keys;
 mod log;
@@ -57,7 +58,7 @@ struct Arguments {
 type Measurement = fn(&Scale) -> anyhow::Result<Vec<Figure>>;
 
 /// What is resident is measured first: later it would be filled from what was freed.
-const MEASUREMENTS: [(&str, Measurement); 10] = [
+const MEASUREMENTS: [(&str, Measurement); 11] = [
     ("memory", memory::measure),
     ("verify", verify::measure),
     ("garbage", garbage::measure),
@@ -68,6 +69,7 @@ const MEASUREMENTS: [(&str, Measurement); 10] = [
     ("chain", chain::measure),
     ("peers", peers::measure),
     ("propagation", propagation::measure),
+    ("fleet", fleet::measure),
 ];
 
 fn main() -> anyhow::Result<()> {

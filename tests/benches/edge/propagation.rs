@@ -22,6 +22,7 @@ const LOOK: Duration = Duration::from_millis(1);
 const TO_OUTCOME: [&str; 5] = ["command", "intent", "stage", "event", "outcome"];
 const TO_DELIVERY: [&str; 7] = ["command", "intent", "stage", "event", "pulse", "activation", "delivery"];
 const TO_ACTIVE: [&str; 6] = ["command", "intent", "stage", "event", "pulse", "activation"];
+/// Of a revocation as of a rollback.
 const TO_REFUSAL: [&str; 3] = ["command", "intent", "event"];
 
 /// Measures on a stack of real processes.
@@ -51,6 +52,7 @@ struct Paths {
     active: Samples,
     delivered: Samples,
     refused: Samples,
+    undone: Samples,
 }
 
 async fn on(stack: &Stack, scale: &Scale) -> anyhow::Result<Vec<Figure>> {
@@ -117,6 +119,8 @@ async fn trial(
     paths.active.push(active);
     paths.delivered.push(delivered);
 
+    paths.undone.push(undone(operator, http, stack, &address).await?);
+
     let began = Instant::now();
     let fields = json!({ "version": 1, "reason": "bench" });
     let watched = stack.context.edges.iter().map(|edge| refused(http, &edge.http, key.expose(), began));
@@ -126,6 +130,30 @@ async fn trial(
     )?;
     paths.refused.push(refused.into_iter().max().context("an edge")?);
     Ok(())
+}
+
+/// From a rollback's publishing until every edge has applied it: what was rotated a moment before is undone.
+async fn undone(
+    operator: &Operator,
+    http: &reqwest::Client,
+    stack: &Stack,
+    address: &Address,
+) -> anyhow::Result<Duration> {
+    let fields = json!({ "recipient": operator.recipient() });
+    let (_, rotated) = command(operator, address, Verb::Rotate, fields, Instant::now()).await?;
+    let active = rotated.event.as_ref().context("an event")?.seq + 1;
+    let everywhere = |seq: u64, began: Instant| {
+        let edges = stack.context.edges.iter().map(move |edge| applied(http, &edge.http, seq, began));
+        futures_util::future::try_join_all(edges)
+    };
+    everywhere(active, Instant::now()).await?;
+    let began = Instant::now();
+    let fields = json!({ "rotation_id": rotated.rotation_id });
+    // Nothing else is written meanwhile: the rollback is the log's next message.
+    let rollback = command(operator, address, Verb::Rollback, fields, began);
+    let ((_, outcome), effective) = tokio::try_join!(rollback, everywhere(active + 1, began))?;
+    anyhow::ensure!(outcome.event.is_some_and(|event| event.seq == active + 1), "another event came between");
+    effective.into_iter().max().context("an edge")
 }
 
 async fn command(
@@ -213,6 +241,7 @@ impl Paths {
             path(&format!("… → active on {edges} edges"), &self.active, &TO_ACTIVE, 2),
             path("… → sealed key delivered", &self.delivered, &TO_DELIVERY, 1),
             path(&format!("revoke published → refused on {edges} edges"), &self.refused, &TO_REFUSAL, 1),
+            path(&format!("rollback published → effective on {edges} edges"), &self.undone, &TO_REFUSAL, 1),
         ]
         .concat()
     }

@@ -56,7 +56,9 @@ fn reads_report(document: &Value) -> bool {
     let edge = document.get("edge").and_then(Value::as_str).unwrap_or_default();
     let Ok(edge) = EdgeId::parse(edge) else { return false };
     let report = usage::read(&edge, &bytes(document));
-    report.is_ok_and(|report| report.uses.iter().all(|uses| uses.of().is_ok()))
+    report.is_ok_and(|report| {
+        report.uses.iter().all(|uses| uses.of().is_ok()) && report.refused.iter().all(|one| one.of().is_ok())
+    })
 }
 
 /// Every kind of document that crosses the bus.

@@ -14,7 +14,9 @@ use keywheel_wire::pulse::Pulse;
 use keywheel_wire::signers::Installation;
 use keywheel_wire::snapshot::{Answer, Bound, ContentHash, Count, Manifest, Slot};
 use keywheel_wire::text::{Hex32, Id, Moment};
-use keywheel_wire::usage::{LastReport, Report, Silent, Usage, UsageAt, VersionUse};
+use keywheel_wire::usage::{
+    LastReport, RefusedSince, Report, Silent, Usage, UsageAt, VersionRefused, VersionUse,
+};
 use keywheel_wire::{body, delivery};
 use proptest::collection::vec;
 use proptest::option;
@@ -101,14 +103,22 @@ fn report() -> BoxedStrategy<Report> {
         uses,
     });
     let last = (id(), any::<u64>()).prop_map(|(boot, number)| LastReport { boot, number });
-    (edge(), id(), any::<u64>(), option::of(last), any::<bool>(), vec(uses, 0..4))
-        .prop_map(|(edge, boot, number, continues, goodbye, uses)| Report {
+    let refused =
+        (keyring(), any::<u32>(), any::<u64>()).prop_map(|(keyring, version, refused)| VersionRefused {
+            tenant: keyring.tenant.to_string(),
+            client: keyring.client.to_string(),
+            version,
+            refused,
+        });
+    (edge(), id(), any::<u64>(), option::of(last), any::<bool>(), vec(uses, 0..4), vec(refused, 0..4))
+        .prop_map(|(edge, boot, number, continues, goodbye, uses, refused)| Report {
             edge,
             boot,
             number,
             continues,
             goodbye,
             uses,
+            refused,
         })
         .boxed()
 }
@@ -117,7 +127,11 @@ fn usage() -> BoxedStrategy<Usage> {
     let at = (any::<u32>(), edge(), when(), any::<u64>())
         .prop_map(|(version, edge, last_use, uses)| UsageAt { version, edge, last_use, uses });
     let silent = (edge(), option::of(when())).prop_map(|(edge, through)| Silent { edge, through });
-    (vec(at, 0..3), vec(silent, 0..3)).prop_map(|(versions, silent)| Usage { versions, silent }).boxed()
+    let refused = (any::<u32>(), when(), any::<u64>(), any::<u64>())
+        .prop_map(|(version, since, refused, accepted)| RefusedSince { version, since, refused, accepted });
+    (vec(at, 0..3), vec(silent, 0..3), vec(refused, 0..3))
+        .prop_map(|(versions, silent, refused)| Usage { versions, silent, refused })
+        .boxed()
 }
 
 fn manifest() -> BoxedStrategy<Manifest> {

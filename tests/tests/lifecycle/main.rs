@@ -21,3 +21,4 @@ mod servers;
 mod snapshots;
 mod tables;
 mod undoing;
+mod undone;

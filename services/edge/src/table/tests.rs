@@ -144,6 +144,25 @@ fn only_accepted_keys_that_are_no_probe_count() {
 }
 
 #[test]
+fn only_retired_keys_that_were_shown_whole_count_as_refused() {
+    let scene = Scene::new();
+    let table = fresh(&scene);
+    for _ in 0..3 {
+        ask(&table, scene.key("retired"), false);
+        ask(&table, scene.key("retired"), true);
+        // Whoever knows the kid alone provokes nothing.
+        ask(&table, &scene.forged("retired"), false);
+        ask(&table, scene.key("revoked"), false);
+    }
+    let taken = table.take_uses(10);
+    let counts: Vec<_> = taken.refused.iter().map(|one| (one.client.as_str(), one.refused)).collect();
+    assert_eq!((counts, taken.is_all), (vec![("retired", 3)], true));
+    at(L.0 + 1);
+    ask(&table, scene.key("retired"), false);
+    assert_eq!(table.take_uses(10).refused, [], "a stale edge does not know that it is retired");
+}
+
+#[test]
 fn a_clock_that_goes_back_never_revives_an_expired_key() {
     let scene = Scene::new();
     let table = fresh(&scene);

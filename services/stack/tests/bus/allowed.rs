@@ -60,7 +60,15 @@ pub fn pulse(of: &EdgeId) -> Pulse {
 
 pub fn report(of: &EdgeId) -> Report {
     let none = Vec::new();
-    Report { edge: of.to_string(), boot: Id(1), number: 0, continues: None, goodbye: false, uses: none }
+    Report {
+        edge: of.to_string(),
+        boot: Id(1),
+        number: 0,
+        continues: None,
+        goodbye: false,
+        uses: none,
+        refused: Vec::new(),
+    }
 }
 
 pub fn alarm() -> Notice {

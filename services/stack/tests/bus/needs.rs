@@ -67,6 +67,8 @@ pub const NEEDS: &[(&str, &[&str])] = &[
     (
         "usage-tracker",
         &[
+            // Undoes a rotation whose old version clients still need.
+            "kw.cmd.*.*.rollback",
             "kw.notice.*.*.alarm",
             "$JS.API.STREAM.INFO.KW_PULSE",
             "$JS.API.STREAM.MSG.GET.KW_PULSE",

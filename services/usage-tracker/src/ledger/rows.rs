@@ -3,6 +3,7 @@
 use super::UseAt;
 use crate::coverage::{Coverage, Last};
 use keywheel_domain::key::Seen;
+use keywheel_domain::undo::Refusals;
 use keywheel_domain::{At, EdgeId, KeyringId, Version};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -74,6 +75,24 @@ pub(super) fn uses(connection: &Connection, keyring: &KeyringId) -> rusqlite::Re
     let rows = select.query_map(names, |row| {
         let seen = Seen { first: At(row.get(2)?), last: At(row.get(3)?), uses: row.get(4)? };
         Ok(UseAt { version: Version(row.get(0)?), edge: row.get(1)?, seen })
+    })?;
+    rows.collect()
+}
+
+pub(super) fn refusals(
+    connection: &Connection,
+    keyring: &KeyringId,
+) -> rusqlite::Result<BTreeMap<Version, Refusals>> {
+    let mut select = connection.prepare_cached(
+        "SELECT version, since, refused, accepted_before, (SELECT coalesce(sum(uses), 0) FROM used
+         WHERE tenant = ?1 AND client = ?2 AND used.version <> refused.version)
+         FROM refused WHERE tenant = ?1 AND client = ?2",
+    )?;
+    let names = [keyring.tenant.as_str(), keyring.client.as_str()];
+    let rows = select.query_map(names, |row| {
+        let (before, now): (u64, u64) = (row.get(3)?, row.get(4)?);
+        let (since, refused) = (At(row.get(1)?), row.get(2)?);
+        Ok((Version(row.get(0)?), Refusals { since, refused, accepted: now.saturating_sub(before) }))
     })?;
     rows.collect()
 }

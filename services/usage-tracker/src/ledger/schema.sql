@@ -27,6 +27,16 @@ CREATE TABLE used (
     uses INTEGER NOT NULL,
     PRIMARY KEY (tenant, client, version, edge)
 ) WITHOUT ROWID;
+CREATE TABLE refused (
+    tenant TEXT NOT NULL,
+    client TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    refused INTEGER NOT NULL,
+    -- Uses of the keyring's other versions until then.
+    accepted_before INTEGER NOT NULL,
+    PRIMARY KEY (tenant, client, version)
+) WITHOUT ROWID;
 CREATE TABLE fresh (
     tenant TEXT NOT NULL,
     client TEXT NOT NULL,

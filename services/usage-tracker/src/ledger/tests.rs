@@ -22,12 +22,20 @@ fn uses_of(version: u32, uses: u64) -> VersionUse {
 }
 
 fn report(boot: u128, number: u64, uses: Vec<VersionUse>) -> Report {
-    Report { edge: "a".to_owned(), boot: Id(boot), number, continues: None, goodbye: false, uses }
+    Report {
+        edge: "a".to_owned(),
+        boot: Id(boot),
+        number,
+        continues: None,
+        goodbye: false,
+        uses,
+        refused: vec![],
+    }
 }
 
 fn take(ledger: &mut Ledger, report: &Report, stored_at: u64) -> BTreeSet<KeyringId> {
     let arrived = Arrived { edge: &edge(), report: Some(report), stored_at: At(stored_at) };
-    ledger.take(&[arrived]).unwrap()
+    ledger.take(&[arrived]).unwrap().used
 }
 
 fn total(ledger: &mut Ledger) -> Option<Seen> {
@@ -172,4 +180,41 @@ proptest! {
         deliver_all(&mut ledger, &queue);
         prop_assert_eq!(total(&mut ledger).map_or(0, |seen| seen.uses), truth);
     }
+}
+
+#[test]
+fn refusals_are_counted_once_beside_what_was_accepted_since_the_first() {
+    let mut ledger = memory();
+    take(&mut ledger, &report(1, 0, vec![uses_of(1, 9), uses_of(2, 3)]), 10);
+    let refused = |number, refused| {
+        let one = VersionRefused { tenant: "acme".to_owned(), client: "api".to_owned(), version: 1, refused };
+        Report { refused: vec![one], ..report(1, number, vec![uses_of(2, 2)]) }
+    };
+    let (first, second) = (refused(1, 4), refused(2, 5));
+    let edge = edge();
+    let arrived = |report| Arrived { edge: &edge, report: Some(report), stored_at: At(20) };
+    for report in [&first, &first, &second] {
+        let told = ledger.take(&[arrived(report)]).unwrap();
+        assert!(told.refused.is_empty() || told.refused == BTreeSet::from([acme()]));
+    }
+    let kept = BTreeMap::from([(Version(1), Refusals { since: At(20), refused: 9, accepted: 2 })]);
+    assert_eq!(ledger.refusals(&acme()).unwrap(), kept);
+    assert_eq!(ledger.refused().unwrap(), BTreeSet::from([acme()]));
+    ledger.forget_refusals(&acme(), Version(1)).unwrap();
+    assert!(ledger.refused().unwrap().is_empty());
+}
+
+#[test]
+fn a_file_of_the_schema_before_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("usage.db");
+    let mut ledger = Ledger::open(&file).unwrap();
+    take(&mut ledger, &report(1, 0, vec![uses_of(1, 9)]), 10);
+    ledger.connection.execute_batch("DROP TABLE refused; PRAGMA user_version = 1;").unwrap();
+    drop(ledger);
+    let mut ledger = Ledger::open(&file).unwrap();
+    assert_eq!(total(&mut ledger).map(|seen| seen.uses), Some(9));
+    assert!(ledger.refused().unwrap().is_empty());
+    drop(ledger);
+    assert!(Ledger::open(&file).is_ok());
 }

@@ -195,6 +195,14 @@ impl Edge {
         let number = self.number;
         self.number += 1;
         let boot = Id(self.boot);
-        Report { edge: self.name.to_string(), boot, number, continues, goodbye, uses: vec![version] }
+        Report {
+            edge: self.name.to_string(),
+            boot,
+            number,
+            continues,
+            goodbye,
+            uses: vec![version],
+            refused: vec![],
+        }
     }
 }

@@ -140,6 +140,7 @@ async fn reports_come_in_order_and_once() {
             continues: None,
             goodbye: false,
             uses: vec![],
+            refused: vec![],
         };
         bus.put_report(&edge, &report).await.unwrap();
         bus.put_report(&edge, &report).await.unwrap();

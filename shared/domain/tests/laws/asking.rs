@@ -127,7 +127,7 @@ impl Step {
 }
 
 /// The steps and the whole story that they make.
-fn played(asks: &[Ask]) -> (Vec<Step>, Story) {
+pub fn played(asks: &[Ask]) -> (Vec<Step>, Story) {
     let mut story = given();
     let mut steps = vec![];
     for ask in asks {

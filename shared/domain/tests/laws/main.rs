@@ -4,6 +4,7 @@
 
 mod asking;
 mod clients;
+mod going_back;
 mod hindsight;
 mod hostile;
 #[path = "../scene/mod.rs"]

@@ -10,3 +10,4 @@ mod scene;
 mod scheduling;
 mod serving;
 mod superseding;
+mod undoing;

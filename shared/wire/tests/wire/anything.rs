@@ -5,7 +5,7 @@ use keywheel_domain::event::{
     OverBasis, PassedOver, QuietProof, Restored, RotationId, Use, Used,
 };
 use keywheel_domain::key::{Cause, Origin, Overlap};
-use keywheel_domain::policy::{Class, OnOverlapMax, Policy, PolicyPatch};
+use keywheel_domain::policy::{AutoRollback, Class, OnOverlapMax, Policy, PolicyPatch};
 use keywheel_domain::{
     Actor, Address, At, Client, Digest, EdgeId, Event, Fact, KeySpec, KeyState, KeyringId, Kid, Span, Tenant,
     Version,
@@ -77,8 +77,11 @@ pub fn patch() -> BoxedStrategy<PolicyPatch> {
     let lengths = (length(), length(), length(), length(), length(), length(), length());
     let hold = option::of(prop_oneof![Just(OnOverlapMax::Hold), Just(OnOverlapMax::Retire)]);
     let class = option::of(prop_oneof![Just(Class::Available), Just(Class::Strict)]);
-    (lengths, hold, class, option::of(any::<u32>()), option::of(any::<String>()))
-        .prop_map(|(lengths, on_overlap_max, class, max_active, recipient)| PolicyPatch {
+    let auto = (0..=1000_u32, any::<u64>(), span()).prop_map(|(refused_permille, min_refused, window)| {
+        AutoRollback { refused_permille, min_refused, window }
+    });
+    (lengths, hold, class, option::of(any::<u32>()), option::of(any::<String>()), option::of(auto))
+        .prop_map(|(lengths, on_overlap_max, class, max_active, recipient, auto)| PolicyPatch {
             overlap_min: lengths.0,
             overlap_max: lengths.1,
             on_overlap_max,
@@ -90,6 +93,7 @@ pub fn patch() -> BoxedStrategy<PolicyPatch> {
             jitter: lengths.5,
             recipient: recipient.map(Some),
             delivery_kept: lengths.6,
+            auto_rollback: auto.map(Some),
         })
         .boxed()
 }

@@ -1,7 +1,7 @@
 //! Golden samples of the JSON documents: commands as others publish them, and what is answered.
 
 use crate::golden::{path, pretty, stored};
-use crate::samples::{NOON, RECIPIENT, edge, patch};
+use crate::samples::{NOON, RECIPIENT, edge, patch, undoing};
 use keywheel_domain::command::{SpecAsked, Which};
 use keywheel_domain::event::{CommandId, EventId, FactKind, RotationId};
 use keywheel_domain::policy::{Change, Policy, PolicyChange};
@@ -16,7 +16,9 @@ use keywheel_wire::pulse::{self, Pulse};
 use keywheel_wire::snapshot::{self, Answer, Bound, ContentHash, Count, Manifest};
 use keywheel_wire::subject::Verb;
 use keywheel_wire::text::{Hex32, Id, Moment};
-use keywheel_wire::usage::{self, LastReport, Report, Silent, Usage, UsageAt, VersionUse};
+use keywheel_wire::usage::{
+    self, LastReport, RefusedSince, Report, Silent, Usage, UsageAt, VersionRefused, VersionUse,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -46,6 +48,7 @@ fn change() -> PolicyChange {
         jitter: set.jitter.map_or(Change::Keep, Change::Set),
         recipient: set.recipient.map_or(Change::Keep, Change::Set),
         delivery_kept: Change::Clear,
+        auto_rollback: Change::Keep,
     }
 }
 
@@ -68,6 +71,10 @@ fn commands() -> Vec<(&'static str, Verb, Ask)> {
         label: None,
     };
     let rotate = Ask::Rotate { recipient: recipient(), spec: spec(), supersedes, policy: change() };
+    let undo = PolicyChange {
+        auto_rollback: undoing().auto_rollback.map_or(Change::Keep, Change::Set),
+        ..PolicyChange::default()
+    };
     let fewest = Ask::Issue { recipient: None, spec: SpecAsked::default() };
     vec![
         ("issue", Verb::Issue, Ask::Issue { recipient: recipient(), spec: spec() }),
@@ -81,6 +88,7 @@ fn commands() -> Vec<(&'static str, Verb, Ask)> {
         ("rollback-to_seq", Verb::Rollback, rollback(RollbackTo::Seq(4000))),
         ("rollback-to_time", Verb::Rollback, rollback(RollbackTo::Time(NOON))),
         ("policy", Verb::Policy, Ask::Policy(change())),
+        ("policy-auto_rollback", Verb::Policy, Ask::Policy(undo)),
         ("import", Verb::Import, import),
         ("import-expires_at", Verb::Import, until),
         ("edge-add", Verb::EdgeAdd, Ask::EdgeAdd(edge("edge-a"))),
@@ -166,14 +174,21 @@ fn reports_are_as_ever() {
         continues: Some(LastReport { boot: Id(6), number: 99 }),
         goodbye: true,
         uses,
+        refused: vec![],
     };
     check("report", &report, |payload| usage::read(&edge("edge-a"), payload));
+    let refused = VersionRefused { tenant: "acme".into(), client: "billing".into(), version: 2, refused: 5 };
+    let report = Report { number: 1, continues: None, refused: vec![refused], ..report };
+    check("report-refused", &report, |payload| usage::read(&edge("edge-a"), payload));
     let at = UsageAt { version: 3, edge: "edge-a".into(), last_use: Moment(NOON), uses: 12 };
     let silent = vec![
         Silent { edge: "edge-b".into(), through: Some(Moment(NOON)) },
         Silent { edge: "edge-c".into(), through: None },
     ];
-    check("usage", &Usage { versions: vec![at], silent }, plain);
+    let usage = Usage { versions: vec![at], silent, refused: vec![] };
+    check("usage", &usage, plain);
+    let refused = vec![RefusedSince { version: 2, since: Moment(NOON), refused: 5, accepted: 12 }];
+    check("usage-refused", &Usage { refused, ..usage }, plain);
 }
 
 #[test]
@@ -241,7 +256,10 @@ fn deliveries_are_as_ever() {
 #[test]
 fn policies_are_as_ever() {
     let policy = Policy::default().overlaid(&patch());
-    for (name, policy) in [("policy-default", Policy::default()), ("policy-whole", policy)] {
+    let auto = Policy::default().overlaid(&undoing());
+    let named =
+        [("policy-default", Policy::default()), ("policy-whole", policy), ("policy-auto_rollback", auto)];
+    for (name, policy) in named {
         let now = pretty(&whole(&policy));
         assert_eq!(String::from_utf8(stored(&format!("{name}.json"), now.as_bytes())).unwrap(), now);
     }

@@ -93,6 +93,7 @@ proptest! {
             continues: None,
             goodbye: false,
             uses: vec![usage::VersionUse { tenant: name.clone(), client: name.clone(), version: 1, uses: 1 }],
+            refused: vec![],
         };
         let read = usage::read(&edge, &serde_json::to_vec(&report).unwrap());
         assert_eq!(read.is_ok(), name == "edge-a");

@@ -5,7 +5,7 @@ use keywheel_domain::event::{
     OverBasis, PassedOver, QuietProof, Restored, RotationId, Use, Used,
 };
 use keywheel_domain::key::{Cause, Origin, Overlap};
-use keywheel_domain::policy::{Class, OnOverlapMax, Policy, PolicyPatch};
+use keywheel_domain::policy::{AutoRollback, Class, OnOverlapMax, Policy, PolicyPatch};
 use keywheel_domain::{
     Actor, Address, At, Digest, EdgeId, Event, Fact, KeySpec, KeyState, KeyringId, Kid, Span, Tenant, Version,
 };
@@ -61,7 +61,16 @@ pub fn events() -> Vec<(&'static str, Event, Link)> {
         ("KeyRetired-expired", event(9, keyring(), expired()), next(11)),
         ("KeyRetired-revoked", event(10, keyring(), revoked()), next(12)),
         ("RolledBack", event(11, keyring(), rolled_back()), next(13)),
-        ("PolicySet", Event { rotation: None, ..event(12, tenant, Fact::PolicySet(patch())) }, next(2)),
+        (
+            "PolicySet",
+            Event { rotation: None, ..event(12, tenant.clone(), Fact::PolicySet(patch())) },
+            next(2),
+        ),
+        (
+            "PolicySet-auto_rollback",
+            Event { rotation: None, ..event(15, tenant, Fact::PolicySet(undoing())) },
+            next(3),
+        ),
         ("EdgeAdded", roster(13, Fact::EdgeAdded(edge("edge-a"))), first),
         ("EdgeRemoved", roster(14, Fact::EdgeRemoved(edge("edge-a"))), next(2)),
     ]
@@ -170,7 +179,7 @@ fn rolled_back() -> Fact {
     })
 }
 
-/// Every field is set, none to its default.
+/// Every field is set that there was at first, none to its default.
 pub fn patch() -> PolicyPatch {
     PolicyPatch {
         overlap_min: Some(Span::secs(90)),
@@ -184,5 +193,12 @@ pub fn patch() -> PolicyPatch {
         jitter: Some(Span(250)),
         recipient: Some(Some(RECIPIENT.to_owned())),
         delivery_kept: Some(Span::days(1)),
+        auto_rollback: None,
     }
+}
+
+/// A patch under which rotations are undone by themselves.
+pub fn undoing() -> PolicyPatch {
+    let auto = AutoRollback { refused_permille: 50, min_refused: 10, window: Span::hours(2) };
+    PolicyPatch { auto_rollback: Some(Some(auto)), ..PolicyPatch::NONE }
 }
