@@ -317,7 +317,8 @@ impl Table {
     /// Takes counted uses for a report.
     pub fn take_uses(&self, most: usize) -> Taken {
         let taken = self.tally.take(&self.read().answers, most);
-        let (refused, are_all) = self.refusals.take(most);
+        // Together they are no more, so that the report stays within its bytes.
+        let (refused, are_all) = self.refusals.take(most.saturating_sub(taken.uses.len()));
         Taken { refused, is_all: taken.is_all && are_all, ..taken }
     }
 

@@ -110,7 +110,7 @@ impl Ask {
 }
 
 /// A command with the keyring before it and after it.
-struct Step {
+pub struct Step {
     before: State,
     command: Command,
     decided: Result<Option<Event>, Rejection>,
