@@ -146,12 +146,15 @@ pub fn notice(
     Err(format!("the {} may not give a {}", author.name(), notice.kind()))
 }
 
+/// The alarm that a rotation is undone by itself: the usage-tracker's only one.
+pub const AUTO_ROLLBACK: &str = "auto_rollback";
+
 /// Whether a notice is a service's to give: receipts are the propagator's, alarms of those that decide.
 pub fn gives(service: Service, notice: &Notice) -> bool {
     match (notice, service) {
         (Notice::Receipt(_), service) => service == Service::Propagator,
         (Notice::Alarm(_), Service::Issuer | Service::Propagator | Service::Retirer) => true,
-        (Notice::Alarm(_), Service::UsageTracker) => false,
+        (Notice::Alarm(alarm), Service::UsageTracker) => alarm.code == AUTO_ROLLBACK,
     }
 }
 

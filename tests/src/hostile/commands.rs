@@ -94,4 +94,5 @@ fn assert_policy(change: &PolicyChange) {
         assert!(!matches!(length, Change::Set(span) if *span > LENGTH_MAX));
     }
     assert!(!matches!(change.every, Change::Set(Some(span)) if span > LENGTH_MAX));
+    assert!(!matches!(change.auto_rollback, Change::Set(Some(auto)) if auto.window > LENGTH_MAX));
 }

@@ -7,6 +7,7 @@ use keywheel_domain::policy::Policy;
 use keywheel_domain::undo::{Refusals, Undo, undo};
 use keywheel_domain::{Address, At, KeyState, KeyringId, State, Version};
 use keywheel_token::id::derived;
+use keywheel_wire::belief::AUTO_ROLLBACK;
 use keywheel_wire::notice::{Alarm, Notice};
 use keywheel_wire::subject::{self, Verb};
 use keywheel_wire::text::{self, Moment};
@@ -66,7 +67,6 @@ impl Tracker<'_> {
         let id = derived(&["auto-rollback", &subject::event(&address), &version.0.to_string(), &at]);
         let rotation = text::id(found.rotation.0);
         let document = json!({ "id": text::id(id), "actor": ACTOR, "rotation_id": rotation });
-        self.bus.send_command(&address, Verb::Rollback, &document).await?;
         let Refusals { refused, accepted, .. } = refusals;
         let detail = format!(
             "{keyring}: {version} retired and its key was refused {refused} times since, others accepted {accepted} \
@@ -74,9 +74,10 @@ impl Tracker<'_> {
             text::id(id)
         );
         tracing::warn!(%keyring, %version, refused, accepted, "a rotation is undone by itself");
-        let alarm =
-            Alarm { code: "auto_rollback".to_owned(), detail, at: Moment(self.gate.now()), seq: None };
-        self.bus.notify(&address, &format!("auto-rollback-{}", text::id(id)), &Notice::Alarm(alarm)).await
+        let alarm = Alarm { code: AUTO_ROLLBACK.to_owned(), detail, at: Moment(self.gate.now()), seq: None };
+        // Said first: once it is undone there is nothing left to say it by.
+        self.bus.notify(&address, &format!("auto-rollback-{}", text::id(id)), &Notice::Alarm(alarm)).await?;
+        self.bus.send_command(&address, Verb::Rollback, &document).await
     }
 }
 

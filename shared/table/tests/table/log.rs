@@ -2,7 +2,7 @@
 
 use keywheel_domain::command::{Minted, Retirement, SpecAsked, Which};
 use keywheel_domain::event::{Barrier, CommandId, EventId, RotationId, Use};
-use keywheel_domain::policy::{Change, Class, PolicyChange};
+use keywheel_domain::policy::{AutoRollback, Change, Class, PolicyChange};
 use keywheel_domain::{
     Act, Actor, Address, At, Command, Digest, EdgeId, Event, Fact, KeySpec, KeyringId, Kid, Policy, Recorded,
     Span, State, Version, decide, evolve,
@@ -330,6 +330,11 @@ fn set_policy(n: u64) -> Act {
         quiet: Change::Set(Span(n)),
         class: if n.is_multiple_of(2) { Change::Set(Class::Strict) } else { Change::Clear },
         stale_max: if n.is_multiple_of(3) { Change::Set(Span(n)) } else { Change::Keep },
+        auto_rollback: match n % 5 {
+            0 => Change::Set(Some(AutoRollback { refused_permille: 50, min_refused: n, window: Span(n) })),
+            1 => Change::Clear,
+            _ => Change::Keep,
+        },
         ..PolicyChange::default()
     };
     Act::SetPolicy { change, beneath: Policy::default() }
