@@ -196,9 +196,13 @@ fn a_notice_is_believed_from_who_may_give_it() {
         let path = crate::golden::path(name);
         notice::read(&std::fs::read(path).unwrap()).unwrap()
     };
+    let Notice::Alarm(mut alarm) = sample("notice-alarm.json") else { panic!("no alarm") };
+    alarm.code = belief::AUTO_ROLLBACK.to_owned();
+    let undone = Notice::Alarm(alarm);
     for (notice, by) in [
         (sample("notice-receipt.json"), vec![Service::Propagator]),
         (sample("notice-alarm.json"), vec![Service::Issuer, Service::Propagator, Service::Retirer]),
+        (undone, Service::ALL.to_vec()),
     ] {
         let subject = format!("kw.notice.acme.billing.{}", notice.kind());
         let payload = serde_json::to_vec(&notice).unwrap();
