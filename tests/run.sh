@@ -13,6 +13,8 @@ usage: tests/run.sh [all]      format, lints, documentation, build, tests, plain
                                figures of the edge beside their floors, as a table
        tests/run.sh bench fleet [--quick]
                                commands for a whole tenant, beside bare batches
+       tests/run.sh bench past [--quick]
+                               figures of questions to the past
        tests/run.sh mutants    reserved: whether the tests notice broken code
 TEXT
 }
@@ -24,11 +26,16 @@ mode=${1:-all}
 case "$mode" in
 all) ;;
 bench)
+    which=edge
     case "${2:-}" in
     edge) shift 2 ;;
     fleet)
         shift 2
         set -- --only fleet "$@"
+        ;;
+    past)
+        which=past
+        shift 2
         ;;
     *)
         usage >&2
@@ -171,7 +178,7 @@ bench() {
     KEYWHEEL_TEST_GATEWAYS=$(bash deploy/get-gateways.sh nginx wrk redis-server) || true
     export KEYWHEEL_TEST_GATEWAYS
     cargo build --release --locked -p keywheel
-    KEYWHEEL_BIN="$root/target/release/keywheel" cargo bench --locked -p keywheel-tests --bench edge -- "$@"
+    KEYWHEEL_BIN="$root/target/release/keywheel" cargo bench --locked -p keywheel-tests --bench "$which" -- "$@"
 }
 
 deny() {
@@ -201,6 +208,7 @@ step_if_ready "library without the server" library
 step_if_ready "tests" run_tests
 step_if_ready "documentation tests" cargo test --workspace --locked --doc
 step_if_ready "figures can be taken" cargo test -q --locked -p keywheel-tests --bench edge -- --quick
+step_if_ready "figures of the past can be taken" cargo test -q --locked -p keywheel-tests --bench past -- --quick
 step_if_ready "plain NATS client" bash tests/plain_client/run.sh
 step "licences, sources, bans" deny || true
 

@@ -99,16 +99,7 @@ async fn time_of(bus: &Bus, seq: u64) -> Result<At, Failure> {
 
 /// Reads an address's history, as far as the cut needs it or all of it.
 pub(crate) async fn read(bus: &Bus, address: &Address, cut: Option<Cut>) -> Result<History, Failure> {
-    let (mut history, mut from) = (History::new(Arc::clone(bus.signers())), 1);
-    loop {
-        let page = bus.page_stored(from, Pages::Address(address)).await?;
-        let Some((last, _)) = page.last() else { return Ok(history) };
-        from = last.seq + 1;
-        history.take(&page);
-        if cut.is_some_and(|cut| history.is_past(cut)) {
-            return Ok(history);
-        }
-    }
+    Ok(bus.history(address, cut).await?)
 }
 
 /// Reads the histories of a tenant and of all its clients.

@@ -32,7 +32,7 @@ const LISTEN_FOR: Duration = Duration::from_millis(50);
 
 The first answer is that of an edge which had applied the log as it was then. For each edge on the roster then,
 the table says what is recorded of how far it was, and so which answers remain possible; that it could not say
-(503, stale) or did not run is always possible besides.")]
+(503, stale) or did not run is always possible besides. It assumes that no edge's disk was rolled back.")]
 pub struct WouldAccept {
     /// Whose key it is; without it the log is searched
     #[arg(value_name = "T/C", value_parser = arguments::keyring)]
@@ -213,4 +213,76 @@ async fn lease_now(session: &Session<'_>) -> Result<Option<Span>, Failure> {
         waited += LISTEN_FOR;
     }
     Ok(fleet.picture().heard.values().map(|heard| Span(heard.pulse.lease_ms)).max())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scene::{activated, issued, messages, seen, signers};
+    use crate::waiting_words::tests::NOW;
+    use keywheel_domain::event::{Ended, Fact, IssueReason};
+    use keywheel_domain::key::Cause;
+    use keywheel_domain::policy::Class;
+    use keywheel_domain::{KeyState, PolicyPatch};
+
+    /// Issued, activated, made strict, seen, revoked, an hour between each two; stored a second after it was decided.
+    fn history() -> History {
+        let strict = PolicyPatch { class: Some(Class::Strict), ..PolicyPatch::NONE };
+        let reason = Some("leaked".to_owned());
+        let revoked =
+            Ended { version: Version(1), also: Vec::new(), cause: Cause::Revoked, reason, evidence: None };
+        let facts = vec![
+            issued(1, IssueReason::Issue),
+            activated(1, Vec::new()),
+            Fact::PolicySet(strict),
+            seen(1, NOW),
+            Fact::KeyRetired(revoked),
+        ];
+        let mut history = History::new(signers());
+        let stored = |seq| decided(seq).after(Span::secs(1));
+        let messages = messages(facts, NOW).into_iter();
+        history.take(&messages.map(|message| (message.clone(), stored(message.seq))).collect::<Vec<_>>());
+        history
+    }
+
+    fn decided(seq: u64) -> At {
+        NOW.before(Span::hours(6 - seq))
+    }
+
+    fn none() -> History {
+        History::new(signers())
+    }
+
+    #[test]
+    fn what_edges_know_changes_with_the_key_and_its_class() {
+        let (own, tenant) = (history(), none());
+        let turns = turns(&own, &tenant, Version(1));
+        let shown: Vec<_> = turns.iter().map(|turn| (turn.step.seq, turn.is_of_key)).collect();
+        assert_eq!(shown, [(1, true), (2, true), (3, false), (5, true)]);
+        let known = |n: usize| turns[n].step.known.clone().unwrap();
+        assert_eq!((known(1).class, known(2).class), (Class::Available, Class::Strict));
+        assert!(matches!(known(3).state, KeyState::Revoked { .. }));
+        let because = |seq| {
+            let events = because(&turns, Cut::Seq(seq)).into_iter();
+            events.map(|happened| happened.recorded.seq).collect::<Vec<_>>()
+        };
+        assert_eq!([0, 1, 4, 9].map(because), [vec![], vec![1], vec![1, 2], vec![1, 2, 5]]);
+    }
+
+    #[test]
+    fn an_edge_can_have_applied_what_was_decided_or_stored() {
+        let (own, tenant) = (history(), none());
+        let turns = turns(&own, &tenant, Version(1));
+        let count = |cut, at| steps(&turns, Moment { cut, at }).len();
+        assert_eq!(count(Cut::Time(decided(2)), decided(2)), 2, "decided, not stored yet");
+        let between = decided(2).after(Span(1));
+        assert_eq!(count(Cut::Seq(1), between), 1);
+        assert_eq!(
+            count(Cut::Seq(1), decided(2).after(Span::secs(1))),
+            2,
+            "stored, though beyond the position"
+        );
+        assert_eq!(count(Cut::Seq(9), decided(1)), 4, "as far as the position");
+        assert_eq!(count(Cut::Time(At(0)), At(0)), 0);
+    }
 }

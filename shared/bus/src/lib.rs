@@ -7,6 +7,7 @@
 //! - [`batch`]: many messages in one synced write
 //! - [`follow`]: replay of the log into a fold, without a gap, for ever
 //! - `ahead`: reads and weighs ahead of what is applied
+//! - `histories`: single addresses' histories
 //! - [`gate`]: `execute`, the one way for a fact to enter the log
 //! - [`commands`]: publishing commands, waiting for outcomes
 //! - [`intake`]: commands from their queue to their outcomes; `group`: those that were taken together
@@ -28,6 +29,7 @@ mod error;
 pub mod follow;
 pub mod gate;
 mod group;
+mod histories;
 pub mod intake;
 pub mod log;
 pub mod notices;

@@ -1,7 +1,7 @@
 //! Laws of time travel: what a history says of a moment is what a replay says that stops there.
 
 use crate::log::{Log, keyring, signers, steps, tenant};
-use keywheel_domain::{Address, At, Cut, Recorded};
+use keywheel_domain::{Address, At, Cut, State};
 use keywheel_table::{History, Message, Replay};
 use keywheel_wire::subject;
 use proptest::collection::vec;
@@ -36,16 +36,16 @@ fn clocks() -> impl Strategy<Value = Vec<u64>> {
     )
 }
 
-/// The replay that stops before the first event that the moment leaves out.
-fn stopped(messages: &[(Message, At)], leaves_out: impl Fn(&Recorded) -> bool) -> Replay {
-    let mut replay = Replay::new(signers());
+/// The time of each event, with the state of a replay that stopped before it; and the state after all.
+fn stops(messages: &[(Message, At)]) -> (Vec<(At, State)>, State) {
+    let (mut replay, mut stops) = (Replay::new(signers()), Vec::new());
     for (message, _) in messages {
-        let before = replay.clone();
-        if replay.take(message).is_ok_and(|recorded| leaves_out(&recorded)) {
-            return before;
+        let before = replay.state.clone();
+        if let Ok(recorded) = replay.take(message) {
+            stops.push((recorded.event.at, before));
         }
     }
-    replay
+    (stops, replay.state)
 }
 
 proptest! {
@@ -69,18 +69,19 @@ proptest! {
     }
 
     #[test]
-    fn a_time_is_a_replay_that_stops_before_the_first_later_event(
-        steps in steps(), behind in clocks(), minute in 0..45_u64, beside in 0..3_u64,
-    ) {
+    fn a_time_is_a_replay_that_stops_before_the_first_later_event(steps in steps(), behind in clocks()) {
         let log = Log::by_clocks(&steps, &behind);
-        // On the times that events have, and just beside them.
-        let at = At(1_000_000 + 60_000 * minute + beside - 1);
         for address in addresses() {
             let messages = of(&log, &address);
-            let replay = stopped(&messages, |recorded| recorded.event.at > at);
+            let (stops, last) = stops(&messages);
             let history = history(&messages);
-            assert_eq!(history.state_at(Cut::Time(at)), replay.state, "{address}");
-            assert!(history.until(Cut::Time(at)).iter().all(|event| event.recorded.event.at <= at));
+            // At the time of each event, and just beside it.
+            for at in stops.iter().flat_map(|(at, _)| [At(at.0 - 1), *at, At(at.0 + 1)]) {
+                let first_later = stops.iter().find(|(decided, _)| *decided > at);
+                let expected = first_later.map_or(&last, |(_, before)| before);
+                assert_eq!(&history.state_at(Cut::Time(at)), expected, "{address} at {at:?}");
+                assert!(history.until(Cut::Time(at)).iter().all(|event| event.recorded.event.at <= at));
+            }
         }
     }
 
