@@ -86,7 +86,7 @@ async fn stored(session: &Session<'_>, address: &Address, event: Id) -> Result<O
 fn receipt_of(notice: Notice, event: Id) -> Option<Receipt> {
     match notice {
         Notice::Receipt(receipt) if receipt.event_id == event => Some(receipt),
-        Notice::Receipt(_) | Notice::Alarm(_) => None,
+        Notice::Receipt(_) | Notice::Alarm(_) | Notice::Head(_) => None,
     }
 }
 

@@ -165,6 +165,7 @@ pub(crate) mod tests {
             keys: 3,
             version: "0.1.0".to_owned(),
             lease_ms: 15_000,
+            agrees: None,
         }
     }
 

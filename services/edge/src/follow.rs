@@ -4,6 +4,7 @@ use crate::metrics::{Alarm, Metrics};
 use crate::start;
 use crate::storage::{self, Files};
 use crate::table::Table;
+use crate::witness::Witness;
 use keywheel_bus::follow::{Sink, note_log_created};
 use keywheel_bus::{Bus, BusError, Follower, SharedFold};
 use keywheel_domain::At;
@@ -30,6 +31,8 @@ pub enum Doubt {
     Database(String),
     /// What answers, while the disk is sound.
     Memory(String),
+    /// The log itself: it is not the one that was signed.
+    Log(String),
 }
 
 /// What the follower works on.
@@ -41,6 +44,8 @@ pub struct Replica {
     pub fold: SharedFold,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is known of signed heads.
+    pub witness: Witness,
     data_dir: PathBuf,
     signers: Arc<Signers>,
     files: Arc<Mutex<Files>>,
@@ -53,11 +58,12 @@ impl Replica {
         table: Arc<Table>,
         fold: SharedFold,
         metrics: Arc<Metrics>,
+        witness: Witness,
         data_dir: PathBuf,
         signers: Arc<Signers>,
     ) -> Self {
         let files = Arc::new(Mutex::new(Files::at(&data_dir)));
-        Self { table, fold, metrics, data_dir, signers, files, doubt: watch::channel(None).0 }
+        Self { table, fold, metrics, witness, data_dir, signers, files, doubt: watch::channel(None).0 }
     }
 
     /// Where the database lies.
@@ -102,15 +108,24 @@ impl Replica {
         })
     }
 
+    fn all_notes(&self) -> Vec<(&'static str, Vec<u8>)> {
+        self.table.notes().into_iter().chain(self.witness.note()).collect()
+    }
+
+    fn unnote(&self) {
+        self.table.unnote();
+        self.witness.unnote();
+    }
+
     /// Commits what is due to be noted, when no rows have taken it along.
     fn keep(&self) {
-        let notes = self.table.notes();
+        let notes = self.all_notes();
         if notes.is_empty() {
             return;
         }
         let kept = tokio::task::block_in_place(|| self.fold.lock().apply(&[], &notes));
         if let Err(error) = kept {
-            self.table.unnote();
+            self.unnote();
             self.metrics.alarm(Alarm::Storage);
             tracing::error!(%error, "cannot note how fresh the table is");
         }
@@ -171,7 +186,7 @@ impl Sink for Replica {
     }
 
     fn notes(&mut self) -> Vec<(&'static str, Vec<u8>)> {
-        self.table.notes()
+        self.all_notes()
     }
 }
 
@@ -220,6 +235,11 @@ pub async fn run(bus: Bus, durable: String, replica: Replica, snapshots: bool, s
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut is_lost = false;
     loop {
+        if let Some(reason) = replica.witness.refused() {
+            tell(&replica, Trouble::Halt, &reason);
+            replica.table.halt();
+            return;
+        }
         let trouble = if is_lost {
             Trouble::Passing
         } else {
@@ -232,7 +252,7 @@ pub async fn run(bus: Bus, durable: String, replica: Replica, snapshots: bool, s
             let Some(trouble) = follow(&bus, &durable, &replica, &stop).await else { return };
             trouble
         };
-        replica.table.unnote();
+        replica.unnote();
         match trouble {
             Trouble::Halt => {
                 replica.table.halt();
@@ -275,7 +295,8 @@ async fn begin(bus: &Bus, durable: &str, replica: &Replica) {
 /// Until `stop`, or what ended it.
 async fn follow(bus: &Bus, durable: &str, replica: &Replica, stop: &Shutdown) -> Option<Trouble> {
     let known = replica.table.status().head;
-    let follower = Follower::new(bus.clone(), replica.fold.clone(), durable.to_owned()).knowing(known);
+    let follower = Follower::new(bus.clone(), replica.fold.clone(), durable.to_owned());
+    let follower = follower.knowing(known).witnessed(replica.witness.heads());
     let doubt = tokio::select! {
         // What is in doubt is never applied to.
         biased;
@@ -288,6 +309,7 @@ async fn follow(bus: &Bus, durable: &str, replica: &Replica, stop: &Shutdown) ->
     let trouble = match doubt {
         Doubt::Database(why) => Trouble::Rebuild(why),
         Doubt::Memory(why) => Trouble::Reload(why),
+        Doubt::Log(why) => return Some(tell(replica, Trouble::Halt, &why)),
     };
     Some(tell(replica, trouble, &"found by looking"))
 }

@@ -13,7 +13,7 @@
 //! - [`table`]: the one lock that the answers, the lease and the tally's closing stand under; `stripes`:
 //!   what threads have each for themselves
 //! - [`storage`]: its database, opened or set aside; [`start`]: begun with a snapshot; [`follow`]: from the log into
-//!   the table;
+//!   the table; [`witness`]: held against signed heads;
 //!   [`scrub`]: whether both are what they were
 //! - [`pulse`], [`report`]: what it says of itself; [`upkeep`]: all that keeps a table
 //! - [`http`] and its parts, [`envoy`]: what others ask it; [`metrics`]: what operators watch
@@ -58,6 +58,7 @@ mod verifier;
 pub mod verify;
 #[cfg(feature = "server")]
 pub mod wiped;
+pub mod witness;
 
 #[cfg(test)]
 mod scene;

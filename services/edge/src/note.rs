@@ -11,6 +11,9 @@ pub const FRESHNESS: &str = "freshness";
 /// Name of the note that holds the last report of a boot that ended by a goodbye; empty when it is void.
 pub const GOODBYE: &str = "goodbye";
 
+/// Name of the note that holds what is known of signed heads of the log.
+pub const HEADS: &str = "signed-heads";
+
 /// When the rows were last known to be fresh. Counted on by the next process (SAFETY 9).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FreshnessNote {

@@ -3,6 +3,7 @@
 
 use crate::metrics::{Metrics, Sent};
 use crate::table::{Doubt, Status, Table};
+use crate::witness::Witness;
 use keywheel_bus::log::LogHead;
 use keywheel_bus::{Bus, BusError};
 use keywheel_domain::{At, EdgeId};
@@ -36,11 +37,12 @@ pub async fn run(
     bus: Bus,
     table: Arc<Table>,
     metrics: Arc<Metrics>,
+    witness: Witness,
     origin: Origin,
     every: Duration,
     stop: Shutdown,
 ) {
-    let mut pulses = Pulses { bus, table, metrics, origin, number: 0, has_told: false };
+    let mut pulses = Pulses { bus, table, metrics, witness, origin, number: 0, has_told: false };
     let mut visible = pulses.table.visible();
     let mut pace = tokio::time::interval(COALESCE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,6 +78,7 @@ struct Pulses<L> {
     bus: L,
     table: Arc<Table>,
     metrics: Arc<Metrics>,
+    witness: Witness,
     origin: Origin,
     number: u64,
     has_told: bool,
@@ -127,6 +130,7 @@ impl<L: Log> Pulses<L> {
             keys: status.keys as u64,
             version: self.origin.version.to_owned(),
             lease_ms: status.length.0,
+            agrees: self.witness.agreed(),
         }
     }
 }
@@ -179,7 +183,9 @@ mod tests {
         let origin = Origin { edge, boot: Id(1), version: "0" };
         let metrics = Arc::new(Metrics::new());
         let bus = Busy(AtomicU64::new(5));
-        let pulses = Pulses { bus, table: Arc::clone(&table), metrics, origin, number: 1, has_told: false };
+        let witness = Witness::default();
+        let pulses =
+            Pulses { bus, table: Arc::clone(&table), metrics, witness, origin, number: 1, has_told: false };
 
         pulses.handshake().await.unwrap().unwrap();
         assert_ne!(table.status().freshness, Freshness::Fresh, "position 6 is not applied");

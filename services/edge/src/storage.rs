@@ -1,6 +1,7 @@
 //! The edge's database: opened, checked, and set aside when it is damaged, since the log has it all.
 
 use crate::note::{self, FreshnessNote};
+use crate::witness::HeadsNote;
 use anyhow::Context as _;
 use keywheel_domain::{Address, State};
 use keywheel_table::fold::Head;
@@ -28,6 +29,8 @@ pub struct Opened {
     pub answers: Answers,
     /// When the rows were last known to be fresh.
     pub freshness: Option<FreshnessNote>,
+    /// What was known of signed heads.
+    pub heads: HeadsNote,
     /// The last report of the process before, when it ended with its usage complete. It is void in the
     /// database already: the next process must not claim it again.
     pub goodbye: Option<LastReport>,
@@ -126,10 +129,11 @@ fn read(path: &Path, signers: &Arc<Signers>) -> Result<Opened, TableError> {
     let answers = fold.answers()?;
     let freshness = read_note(&fold, note::FRESHNESS)?;
     let goodbye = read_note(&fold, note::GOODBYE)?;
+    let heads = read_note(&fold, note::HEADS)?.unwrap_or_default();
     if goodbye.is_some() {
         fold.apply(&[], &[note::no_goodbye()])?;
     }
-    Ok(Opened { fold, answers, freshness, goodbye, set_aside: None })
+    Ok(Opened { fold, answers, freshness, heads, goodbye, set_aside: None })
 }
 
 fn read_note<T: DeserializeOwned>(fold: &Fold, name: &str) -> Result<Option<T>, TableError> {

@@ -11,6 +11,7 @@ use crate::report::{Reporter, Reports};
 use crate::scrub;
 use crate::storage;
 use crate::table::{Clocks, Table};
+use crate::witness::{self, Witness};
 use keywheel_bus::{Bus, BusError, SharedFold};
 use keywheel_domain::Span;
 use keywheel_runtime::{Shutdown, clock};
@@ -111,7 +112,9 @@ impl Upkeep {
         self.table.restore(opened.answers, head, noted);
         let (table, metrics) = (Arc::clone(&self.table), Arc::clone(&self.metrics));
         let (data_dir, signers) = (config.data_dir.clone(), Arc::clone(&config.bus.signers));
-        let replica = Replica::new(table, SharedFold::new(opened.fold), metrics, data_dir, signers);
+        let witness = Witness::restored(head.watermark, opened.heads);
+        let fold = SharedFold::new(opened.fold);
+        let replica = Replica::new(table, fold, metrics, witness, data_dir, signers);
         Ok((replica, opened.goodbye))
     }
 
@@ -121,6 +124,7 @@ impl Upkeep {
             bus.clone(),
             Arc::clone(&self.table),
             Arc::clone(&self.metrics),
+            replica.witness.clone(),
             self.origin.clone(),
             millis(config.pulse_every.0),
             stop.clone(),
@@ -129,6 +133,7 @@ impl Upkeep {
             tokio::spawn(follow::run(bus.clone(), durable, replica.clone(), config.snapshots, stop.clone())),
             tokio::spawn(scrub::run(replica.clone(), stop.clone())),
             tokio::spawn(follow::keep(replica.clone(), stop.clone())),
+            tokio::spawn(witness::run(bus.clone(), replica.clone(), stop.clone())),
             tokio::spawn(pulses),
         ]
     }

@@ -169,6 +169,7 @@ mod tests {
             keys: 0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lease_ms: 15_000,
+            agrees: None,
         }
     }
 

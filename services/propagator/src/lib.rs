@@ -9,7 +9,7 @@
 //! - [`commands`]: the roster and passing the barrier by hand
 //! - [`listen`]: pulses, heard and read back
 //! - [`doubts`]: alarms of messages that nobody applies
-//! - [`snapshots`]: of its fold, for edges that start; [`config`]: what it is told
+//! - [`heads`]: where the log stands, signed; [`snapshots`]: of its fold, for edges that start; [`config`]: what it is told
 
 pub mod agreement;
 pub mod carry;
@@ -19,6 +19,7 @@ pub mod config;
 pub mod desk;
 pub mod doubts;
 pub mod fleet;
+pub mod heads;
 pub mod listen;
 pub mod snapshots;
 
@@ -89,6 +90,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), BusError> {
             listen::run(&station.gate, &desk, config.lease.0, &shutdown),
             carrier.run(&shutdown),
             doubts::run(&station.gate, &shutdown),
+            heads::run(&station.gate, &shutdown),
             writer.run(&station.registered, &shutdown),
         )
         .map(|_| ())

@@ -121,6 +121,7 @@ fn of_readers() -> Vec<Call> {
         [subject::EVENTS, subject::NOTICES, subject::SNAPSHOTS_STREAM]
             .map(|it| streamed(api("DIRECT.GET", it))),
     );
+    calls.push(streamed(api("DIRECT.GET", &format!("{}.{}", subject::NOTICES, subject::HEADS))));
     calls.extend(replays());
     calls
 }

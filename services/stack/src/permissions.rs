@@ -89,6 +89,7 @@ fn operator() -> Permissions {
 fn of_edge(edge: &EdgeId) -> Permissions {
     let mut publish = vec![subject::pulse(edge), subject::usage(edge), api("STREAM.INFO", subject::EVENTS)];
     publish.push(api("DIRECT.GET", subject::SNAPSHOTS_STREAM));
+    publish.push(format!("{}.{}", api("DIRECT.GET", subject::NOTICES), subject::HEADS));
     publish.extend(replay(&subject::edge_durable(edge)));
     Permissions { publish, subscribe: Vec::new() }
 }
@@ -235,6 +236,7 @@ mod tests {
                 "kw.use.e1",
                 "kw.api.STREAM.INFO.KW_EVENTS",
                 "kw.api.DIRECT.GET.OBJ_KW_SNAPSHOTS",
+                "kw.api.DIRECT.GET.KW_NOTICES.kw.notice._._.head",
                 "kw.api.CONSUMER.INFO.KW_EVENTS.edge-e1",
                 "kw.api.CONSUMER.MSG.NEXT.KW_EVENTS.edge-e1",
                 "kw.api.CONSUMER.RESET.KW_EVENTS.edge-e1",

@@ -2,6 +2,7 @@
 
 use crate::ahead::{Ahead, PULL, Piece, to_message};
 use crate::error::Trying;
+use crate::heads::{Heads, Heard, steps};
 use crate::{Bus, BusError};
 use async_nats::jetstream::consumer::Consumer;
 use async_nats::jetstream::consumer::pull::Config;
@@ -121,19 +122,36 @@ pub struct Follower {
     durable: String,
     watermark: watch::Sender<u64>,
     known: Option<Head>,
+    heads: Option<Arc<Mutex<Heads>>>,
 }
 
 impl Follower {
     /// For the durable that was made for this reader.
     pub fn new(bus: Bus, fold: SharedFold, durable: String) -> Self {
         let (watermark, _) = watch::channel(fold.head().watermark);
-        Self { bus, fold, durable, watermark, known: None }
+        Self { bus, fold, durable, watermark, known: None, heads: None }
     }
 
     /// Into a fold that is behind what this process had applied before: at `known` the log must be the
     /// same again.
     pub fn knowing(self, known: Head) -> Self {
         Self { known: Some(known), ..self }
+    }
+
+    /// Holds what is applied against signed heads: another history than theirs is another log.
+    pub fn witnessed(self, heads: Arc<Mutex<Heads>>) -> Self {
+        Self { heads: Some(heads), ..self }
+    }
+
+    fn heads(&self) -> Option<MutexGuard<'_, Heads>> {
+        self.heads.as_ref().map(|heads| heads.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Where to stop and compare, at or after `seq`.
+    fn stop_at(&self, seq: u64) -> u64 {
+        let known = self.known.map(|known| known.watermark).filter(|known| *known >= seq);
+        let head = self.heads().and_then(|heads| heads.stop_at(seq));
+        known.into_iter().chain(head).min().unwrap_or(u64::MAX)
     }
 
     /// The watermark as it advances: what is committed and was passed to the sink.
@@ -182,14 +200,14 @@ impl Follower {
         let signers = Arc::clone(self.fold.lock().signers());
         let mut ahead = Ahead::begin(consumer, signers);
         loop {
-            let Piece { mut messages, ended } = ahead.next().await?;
+            let Piece { messages: mut rest, ended } = ahead.next().await?;
             if self.bus.connections() != connections {
                 return Ok(());
             }
-            let known = self.known.map_or(0, |known| known.watermark);
-            let after = messages.split_off(messages.partition_point(|message| message.seq() <= known));
-            for part in [messages, after].into_iter().filter(|part| !part.is_empty()) {
-                self.apply(part, sink)?;
+            while let Some(first) = rest.first() {
+                let stop = self.stop_at(first.seq());
+                let after = rest.split_off(rest.partition_point(|message| message.seq() <= stop));
+                self.apply(std::mem::replace(&mut rest, after), sink)?;
             }
             let Some(taken) = ended else { continue };
             self.apply(Vec::new(), sink)?;
@@ -229,10 +247,18 @@ impl Follower {
             (Applied::default(), self.fold.head())
         } else {
             let mut fold = self.fold.lock();
+            let before = fold.head();
+            let steps = self.heads.as_ref().map(|_| steps(before, &batch));
             let applied = tokio::task::block_in_place(|| fold.apply_weighed(batch, &notes))?;
+            if let (Some(mut heads), Some(steps)) = (self.heads(), steps) {
+                heads.walked(before, steps);
+            }
             (applied, fold.head())
         };
         compare(self.known, head)?;
+        if let Some(Heard::Contradicts(detail)) = self.heads().map(|mut heads| heads.reached(head)) {
+            return Err(TableError::Diverged { seq: head.watermark, detail }.into());
+        }
         for (seq, reason) in &applied.alarms {
             tracing::error!(seq, %reason, "a message of the log was not applied");
         }

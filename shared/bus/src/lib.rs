@@ -15,7 +15,7 @@
 //! - [`records`]: the log as it is stored, header by header
 //! - [`results`]: outcomes and intents
 //! - [`parcel`]: sealed secrets, staged and delivered
-//! - [`pulses`], [`reports`], [`notices`]: what goes beside the log
+//! - [`pulses`], [`reports`], [`notices`]: what goes beside the log; [`heads`]: signed heads, held against it
 //! - [`snapshots`]: of the table, put and read chunk by chunk
 //! - [`ask`]: micro service registration, questions and answers
 //! - [`BusError`]: what can go wrong
@@ -29,6 +29,7 @@ mod error;
 pub mod follow;
 pub mod gate;
 mod group;
+pub mod heads;
 mod histories;
 pub mod intake;
 pub mod log;

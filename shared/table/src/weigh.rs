@@ -58,6 +58,11 @@ impl Weighed {
         Self { message, opinion }
     }
 
+    /// The message.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
     /// Its sequence.
     pub fn seq(&self) -> u64 {
         self.message.seq

@@ -140,6 +140,11 @@ pub fn notice(
 ) -> Result<Notice, String> {
     let author = signers.author(signed, subject, payload)?;
     let notice = notice::read(payload).map_err(|error| bounded(&error.to_string()))?;
+    if let Notice::Head(head) = &notice
+        && head.installation.0 != signers.installation().0
+    {
+        return Err("it belongs to another installation".to_owned());
+    }
     if gives(author, &notice) {
         return Ok(notice);
     }
@@ -149,10 +154,10 @@ pub fn notice(
 /// The alarm that a rotation is undone by itself: the usage-tracker's only one.
 pub const AUTO_ROLLBACK: &str = "auto_rollback";
 
-/// Whether a notice is a service's to give: receipts are the propagator's, alarms of those that decide.
+/// Whether a notice is a service's to give: receipts and heads are the propagator's, alarms of those that decide.
 pub fn gives(service: Service, notice: &Notice) -> bool {
     match (notice, service) {
-        (Notice::Receipt(_), service) => service == Service::Propagator,
+        (Notice::Receipt(_) | Notice::Head(_), service) => service == Service::Propagator,
         (Notice::Alarm(_), Service::Issuer | Service::Propagator | Service::Retirer) => true,
         (Notice::Alarm(alarm), Service::UsageTracker) => alarm.code == AUTO_ROLLBACK,
     }

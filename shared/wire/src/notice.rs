@@ -1,7 +1,7 @@
 //! Notices: receipts, alarms, barriers passed. For people and programs that watch.
 
 use crate::Malformed;
-use crate::text::{Id, Moment};
+use crate::text::{Hex32, Id, Moment};
 use serde::{Deserialize, Serialize};
 
 /// Largest notice that is read, in bytes: a receipt names every edge.
@@ -15,6 +15,8 @@ pub enum Notice {
     Receipt(Receipt),
     /// Something needs a person.
     Alarm(Alarm),
+    /// Where the log stood, as the propagator saw it.
+    Head(SignedHead),
 }
 
 impl Notice {
@@ -23,6 +25,7 @@ impl Notice {
         match self {
             Notice::Receipt(_) => "receipt",
             Notice::Alarm(_) => "alarm",
+            Notice::Head(_) => "head",
         }
     }
 }
@@ -75,6 +78,23 @@ pub struct Alarm {
     pub at: Moment,
     /// The event concerned, when there is one.
     pub seq: Option<u64>,
+}
+
+/// Where the log stood: who has seen it refuses a log whose history was another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedHead {
+    /// Whose log.
+    pub installation: Id,
+    /// When that was created: another time is another log.
+    pub log_created: Moment,
+    /// The position.
+    pub seq: u64,
+    /// The running hash there.
+    pub chain: Hex32,
+    /// The digest there of the table of those who believe what the propagator believes.
+    pub digest: Hex32,
+    /// When, by the propagator's clock.
+    pub at: Moment,
 }
 
 /// Reads a notice.

@@ -30,6 +30,18 @@ pub struct Pulse {
     pub version: String,
     /// The edge's lease length in milliseconds: one number for the whole fleet, checked by it.
     pub lease_ms: u64,
+    /// The newest signed head of the log that its own history agrees with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agrees: Option<Agrees>,
+}
+
+/// A signed head that a witness agrees with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agrees {
+    /// The position.
+    pub seq: u64,
+    /// The running hash there, by the witness's own account.
+    pub chain: Hex32,
 }
 
 /// Reads a pulse.

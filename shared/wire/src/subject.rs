@@ -43,6 +43,8 @@ pub const PULSE_ALL: &str = "kw.edge.*.pulse";
 pub const NOTICES_ALL: &str = "kw.notice.>";
 /// All alarms.
 pub const ALARMS_ALL: &str = "kw.notice.*.*.alarm";
+/// Signed heads of the log.
+pub const HEADS: &str = "kw.notice._._.head";
 /// Everything in the store of snapshots.
 pub const SNAPSHOTS_ALL: &str = "$O.KW_SNAPSHOTS.>";
 /// All chunks of snapshots.

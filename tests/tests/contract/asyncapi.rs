@@ -130,6 +130,7 @@ fn subjects() -> BTreeMap<String, String> {
         ("pulses", subject::pulse(&edge())),
         ("receipts", subject::notice(&address, "receipt")),
         ("alarms", subject::notice(&address, "alarm")),
+        ("heads", subject::HEADS.to_owned()),
         ("questions", subject::ask_usage(&keyring)),
         ("snapshot-questions", subject::ASK_SNAPSHOT.to_owned()),
         ("snapshot-manifests", subject::manifest(slot())),
@@ -204,7 +205,10 @@ fn permitted(role: &Role, name: &str) -> BTreeSet<(String, String, String)> {
             let whole = ["STREAM.MSG.GET", "DIRECT.GET"]
                 .iter()
                 .any(|get| *call == format!("{}.{get}.{stream}", subject::API_MAPPED));
-            whole || call.starts_with(&format!("{}.CONSUMER.MSG.NEXT.{stream}.", subject::API_MAPPED))
+            let alone = *call == format!("{}.DIRECT.GET.{stream}.{subject}", subject::API_MAPPED);
+            whole
+                || alone
+                || call.starts_with(&format!("{}.CONSUMER.MSG.NEXT.{stream}.", subject::API_MAPPED))
         };
         // A service's durable on the commands lets through only those that it decides.
         let own = match (role, Verb::ALL.iter().find(|verb| channel == format!("command-{}", verb.word()))) {

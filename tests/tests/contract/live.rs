@@ -176,7 +176,7 @@ async fn everything_on_the_bus_and_at_the_edge_is_as_described() {
     }
     let kinds =
         keywheel_domain::event::FactKind::ALL.map(|kind| keywheel_wire::body::type_word(kind).to_owned());
-    let others = ["result", "sealed", "pulse", "receipt", "manifest", "chunk"].map(Into::into);
+    let others = ["result", "sealed", "pulse", "receipt", "manifest", "chunk", "head"].map(Into::into);
     for wanted in kinds.into_iter().chain(others) {
         assert!(seen.contains(&wanted), "no {wanted} among {seen:?}");
     }

@@ -7,10 +7,10 @@ use keywheel_domain::event::{EventId, FactKind, RotationId};
 use keywheel_domain::policy::Policy;
 use keywheel_domain::state::Done;
 use keywheel_domain::{EdgeId, Version};
-use keywheel_wire::notice::{Alarm, Notice, Receipt, Unreached};
+use keywheel_wire::notice::{Alarm, Notice, Receipt, SignedHead, Unreached};
 use keywheel_wire::outcome::{Intent, Outcome};
 use keywheel_wire::policy::{WirePatch, whole};
-use keywheel_wire::pulse::Pulse;
+use keywheel_wire::pulse::{Agrees, Pulse};
 use keywheel_wire::signers::Installation;
 use keywheel_wire::snapshot::{Answer, Bound, ContentHash, Count, Manifest, Slot};
 use keywheel_wire::text::{Hex32, Id, Moment};
@@ -79,18 +79,10 @@ fn outcome() -> BoxedStrategy<Outcome> {
 
 fn pulse() -> BoxedStrategy<Pulse> {
     let numbers = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
-    (edge(), id(), numbers, hex(), hex(), when(), any::<String>())
-        .prop_map(|(id, boot, (number, watermark, keys, lease_ms), chain, digest, clock, version)| Pulse {
-            id,
-            boot,
-            number,
-            watermark,
-            chain,
-            digest,
-            clock,
-            keys,
-            version,
-            lease_ms,
+    let agrees = option::of((any::<u64>(), hex()).prop_map(|(seq, chain)| Agrees { seq, chain }));
+    (edge(), id(), numbers, hex(), hex(), when(), any::<String>(), agrees)
+        .prop_map(|(id, boot, (number, watermark, keys, lease_ms), chain, digest, clock, version, agrees)| {
+            Pulse { id, boot, number, watermark, chain, digest, clock, keys, version, lease_ms, agrees }
         })
         .boxed()
 }
@@ -200,7 +192,12 @@ fn notice() -> BoxedStrategy<Notice> {
             );
     let alarm = (any::<String>(), any::<String>(), when(), option::of(any::<u64>()))
         .prop_map(|(code, detail, at, seq)| Notice::Alarm(Alarm { code, detail, at, seq }));
-    prop_oneof![receipt, alarm].boxed()
+    let head = (id(), when(), any::<u64>(), hex(), hex(), when()).prop_map(
+        |(installation, log_created, seq, chain, digest, at)| {
+            Notice::Head(SignedHead { installation, log_created, seq, chain, digest, at })
+        },
+    );
+    prop_oneof![receipt, alarm, head].boxed()
 }
 
 proptest! {

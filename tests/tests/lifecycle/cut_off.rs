@@ -107,7 +107,7 @@ pub async fn receipt(scene: &Scene, client: &str, seq: u64) -> Receipt {
         let notices = scene.operator.bus.notices(&address(client), "receipt").await.unwrap();
         let found = notices.into_iter().find_map(|(notice, _)| match notice {
             Notice::Receipt(receipt) if receipt.seq == seq => Some(receipt),
-            Notice::Receipt(_) | Notice::Alarm(_) => None,
+            Notice::Receipt(_) | Notice::Alarm(_) | Notice::Head(_) => None,
         });
         if let Some(receipt) = found {
             return receipt;

@@ -63,7 +63,7 @@ async fn alarms(scene: &Scene, code: &str) -> Vec<String> {
     let notices = scene.operator.bus.notices(&Address::Installation, "alarm").await.unwrap();
     let told = notices.into_iter().filter_map(|(notice, _)| match notice {
         Notice::Alarm(alarm) if alarm.code == code => Some(alarm.detail),
-        Notice::Alarm(_) | Notice::Receipt(_) => None,
+        Notice::Alarm(_) | Notice::Receipt(_) | Notice::Head(_) => None,
     });
     told.collect()
 }

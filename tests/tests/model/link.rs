@@ -106,6 +106,7 @@ impl World {
             keys: 0,
             version: String::new(),
             lease_ms: LEASE.0,
+            agrees: None,
         };
         process.handshake =
             Some(Handshake { number, began, began_true: now, visible, head: None, is_stored: false });

@@ -9,7 +9,7 @@ async fn alarms(rig: &Rig, client: &str) -> Vec<Alarm> {
     let notices = rig.bus.notices(&address(client), "alarm").await.unwrap();
     let alarm = |(notice, _)| match notice {
         Notice::Alarm(alarm) => Some(alarm),
-        Notice::Receipt(_) => None,
+        Notice::Receipt(_) | Notice::Head(_) => None,
     };
     notices.into_iter().filter_map(alarm).collect()
 }

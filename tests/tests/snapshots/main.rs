@@ -1,4 +1,4 @@
-//! Snapshots on a real nats-server: cold starts of an edge, whatever lies in the store.
+//! Snapshots and signed heads on a real nats-server: how an edge begins, and which log it refuses.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
 
 #[expect(dead_code, reason = "the edge's own tests need more of it")]
@@ -11,6 +11,7 @@ mod process;
 mod server;
 mod starting;
 mod store;
+mod witness;
 
 use history::History;
 use keywheel_bus::{Bus, topology};

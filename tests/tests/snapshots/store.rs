@@ -12,13 +12,13 @@ use keywheel_table::{Fold, Options};
 use keywheel_wire::signature::Signer;
 use keywheel_wire::snapshot::{CHUNK_BYTES_MAX, Manifest, Slot};
 use keywheel_wire::subject::{self, HEADER_SIGNATURE, HEADER_SIGNER};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const NOW: At = At(1_800_000_000_000);
 
-/// Writes a snapshot as a propagator does: of its own fold, which stands at `seq`.
-pub async fn write(server: &Server, folder: &Path, seq: u64) -> Manifest {
+/// Where a fold of a propagator's own stands at `seq`, of the log created when, and its file.
+pub async fn folded(server: &Server, folder: &Path, seq: u64) -> (Head, At, PathBuf) {
     let bus = server.connect("propagator").await;
     let path = folder.join("propagator.db");
     let options = Options { commands: true, pending: |_| false, doubts: true };
@@ -27,10 +27,17 @@ pub async fn write(server: &Server, folder: &Path, seq: u64) -> Manifest {
     let mut watermark = follower.watermark();
     let there = async { drop(watermark.wait_for(|at| *at >= seq).await.unwrap()) };
     follower.run(Unobserved, there).await.unwrap();
+    assert_eq!(fold.head().watermark, seq);
+    (fold.head(), fold.log_created().unwrap().unwrap(), path)
+}
+
+/// Writes a snapshot as a propagator does: of its own fold, which stands at `seq`.
+pub async fn write(server: &Server, folder: &Path, seq: u64) -> Manifest {
+    let (head, created, path) = folded(server, folder, seq).await;
+    let bus = server.connect("propagator").await;
     let mut bytes = Vec::new();
-    let head = export(&path, &mut bytes).unwrap();
-    assert_eq!(head.watermark, seq);
-    let (created, held) = (fold.log_created().unwrap().unwrap(), bus.slots().await.unwrap());
+    assert_eq!(export(&path, &mut bytes).unwrap(), head);
+    let held = bus.slots().await.unwrap();
     let over = oldest(&held).unwrap();
     match bus.put_snapshot(over, &head, created, NOW, &mut bytes.as_slice()).await.unwrap() {
         Put::Stored(manifest) => *manifest,

@@ -47,10 +47,7 @@ fn flip_row(folder: &Path, key: &str) {
 }
 
 async fn alarms(process: &Process) -> u64 {
-    let text = process.get("/metrics", "").await.2;
-    let line =
-        text.lines().find_map(|line| line.strip_prefix("keywheel_edge_alarms_total{kind=\"damaged\"} "));
-    line.map_or(0, |count| count.parse().unwrap())
+    process.metric("alarms_total{kind=\"damaged\"}").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -83,11 +83,6 @@ impl Process {
         line.unwrap().parse().unwrap()
     }
 
-    /// What it says of itself.
-    pub async fn info(&self) -> serde_json::Value {
-        serde_json::from_str(&self.get("/v1/info", "").await.2).unwrap()
-    }
-
     /// Waits for a check's status.
     pub async fn until_check(&self, key: &str, status: u16) {
         within(async || (self.check(key).await == status).then_some(())).await;

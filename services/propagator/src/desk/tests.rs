@@ -50,6 +50,7 @@ fn show(desk: &mut Desk, number: u64, watermark: u64) {
         keys: 0,
         version: String::new(),
         lease_ms: 15_000,
+        agrees: None,
     };
     desk.hear(&edge, &pulse, 1);
 }

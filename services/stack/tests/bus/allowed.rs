@@ -55,6 +55,7 @@ pub fn pulse(of: &EdgeId) -> Pulse {
         keys: 0,
         version: "0".to_owned(),
         lease_ms: 15_000,
+        agrees: None,
     }
 }
 

@@ -54,6 +54,7 @@ fn ours() -> Vec<String> {
         "kw.notice.acme.web.receipt",
         "kw.notice.acme.web.alarm",
         "kw.notice._._.alarm",
+        "kw.notice._._.head",
         "kw.notice.>",
         "$O.KW_SNAPSHOTS.C.slot-1",
         "$O.KW_SNAPSHOTS.M.c2xvdC0x",
@@ -127,6 +128,7 @@ fn of_streams() -> Vec<String> {
             format!("$JS.API.CONSUMER.DURABLE.CREATE.{stream}.new"),
         ]);
     }
+    rows.push("$JS.API.DIRECT.GET.KW_NOTICES.kw.notice._._.head".to_owned());
     let others = [
         "$JS.API.INFO",
         "$JS.API.STREAM.LIST",

@@ -134,6 +134,8 @@ const EDGE: &[&str] = &[
     "$JS.API.STREAM.INFO.KW_EVENTS",
     // Snapshots, from which it starts.
     "$JS.API.DIRECT.GET.OBJ_KW_SNAPSHOTS",
+    // Signed heads of the log, and no other notice.
+    "$JS.API.DIRECT.GET.KW_NOTICES.kw.notice._._.head",
     "$JS.API.CONSUMER.INFO.KW_EVENTS.ROLE",
     "$JS.API.CONSUMER.MSG.NEXT.KW_EVENTS.ROLE",
     "$JS.API.CONSUMER.RESET.KW_EVENTS.ROLE",

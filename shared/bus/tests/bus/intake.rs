@@ -210,7 +210,7 @@ async fn malformed_commands_block_nobody() {
         .into_iter()
         .map(|(notice, _)| match notice {
             Notice::Alarm(alarm) => (alarm.code, alarm.detail),
-            Notice::Receipt(receipt) => panic!("{receipt:?}"),
+            other @ (Notice::Receipt(_) | Notice::Head(_)) => panic!("{other:?}"),
         })
         .collect();
     assert!(details.iter().all(|(code, _)| code == "malformed"), "{details:?}");

@@ -94,6 +94,7 @@ async fn the_newest_pulse_of_an_edge_is_kept() {
         keys: 0,
         version: "0.1.0".into(),
         lease_ms: 15_000,
+        agrees: None,
     };
     assert!(bus.last_pulse(&edge("edge-a")).await.unwrap().is_none());
     for number in 0..3 {

@@ -9,10 +9,10 @@ use keywheel_domain::state::Done;
 use keywheel_domain::{Actor, Digest, Kid, Span, Version};
 use keywheel_wire::command::{self, Ask, Request, RollbackTo};
 use keywheel_wire::delivery::{self, Sealed};
-use keywheel_wire::notice::{self, Alarm, Notice, Receipt, Unreached};
+use keywheel_wire::notice::{self, Alarm, Notice, Receipt, SignedHead, Unreached};
 use keywheel_wire::outcome::{self, Intent, Outcome};
 use keywheel_wire::policy::whole;
-use keywheel_wire::pulse::{self, Pulse};
+use keywheel_wire::pulse::{self, Agrees, Pulse};
 use keywheel_wire::snapshot::{self, Answer, Bound, ContentHash, Count, Manifest};
 use keywheel_wire::subject::Verb;
 use keywheel_wire::text::{Hex32, Id, Moment};
@@ -160,8 +160,11 @@ fn signs_of_life_are_as_ever() {
         keys: 1000,
         version: "0.1.0".into(),
         lease_ms: 15_000,
+        agrees: None,
     };
     check("pulse", &pulse, pulse::read);
+    let agrees = Some(Agrees { seq: 4700, chain: Hex32([0xc3; 32]) });
+    check("pulse-witness", &Pulse { agrees, ..pulse }, pulse::read);
 }
 
 #[test]
@@ -210,6 +213,15 @@ fn notices_are_as_ever() {
     let detail = "edge-b differs from its peers at 4711".to_owned();
     let alarm = Alarm { code: "digest_differs".into(), detail, at: Moment(NOON), seq: Some(4711) };
     check("notice-alarm", &Notice::Alarm(alarm), notice::read);
+    let head = SignedHead {
+        installation: Id(0x0b5e_55ed_0000_4000_8000_0000_0000_0001),
+        log_created: Moment(NOON),
+        seq: 4711,
+        chain: Hex32([0xc4; 32]),
+        digest: Hex32([0xd1; 32]),
+        at: Moment(NOON),
+    };
+    check("notice-head", &Notice::Head(head), notice::read);
 }
 
 #[test]

@@ -201,6 +201,7 @@ fn a_notice_is_believed_from_who_may_give_it() {
     let undone = Notice::Alarm(alarm);
     for (notice, by) in [
         (sample("notice-receipt.json"), vec![Service::Propagator]),
+        (sample("notice-head.json"), vec![Service::Propagator]),
         (sample("notice-alarm.json"), vec![Service::Issuer, Service::Propagator, Service::Retirer]),
         (undone, Service::ALL.to_vec()),
     ] {
