@@ -4,7 +4,7 @@ use crate::metrics::{Alarm, Metrics};
 use crate::start;
 use crate::storage::{self, Files};
 use crate::table::Table;
-use crate::witness::Witness;
+use crate::witness::{self, Witness};
 use keywheel_bus::follow::{Sink, note_log_created};
 use keywheel_bus::{Bus, BusError, Follower, SharedFold};
 use keywheel_domain::At;
@@ -58,12 +58,17 @@ impl Replica {
         table: Arc<Table>,
         fold: SharedFold,
         metrics: Arc<Metrics>,
-        witness: Witness,
         data_dir: PathBuf,
         signers: Arc<Signers>,
     ) -> Self {
         let files = Arc::new(Mutex::new(Files::at(&data_dir)));
+        let witness = Witness::default();
         Self { table, fold, metrics, witness, data_dir, signers, files, doubt: watch::channel(None).0 }
+    }
+
+    /// With what is known of signed heads.
+    pub fn witnessed(self, witness: Witness) -> Self {
+        Self { witness, ..self }
     }
 
     /// Where the database lies.
@@ -231,6 +236,10 @@ pub async fn run(bus: Bus, durable: String, replica: Replica, snapshots: bool, s
         if !stop.pause(AWAY).await {
             return;
         }
+    }
+    tokio::select! {
+        () = stop.requested() => return,
+        () = witness::begin(&bus, &replica) => {}
     }
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut is_lost = false;

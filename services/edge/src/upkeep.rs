@@ -114,7 +114,7 @@ impl Upkeep {
         let (data_dir, signers) = (config.data_dir.clone(), Arc::clone(&config.bus.signers));
         let witness = Witness::restored(head.watermark, opened.heads);
         let fold = SharedFold::new(opened.fold);
-        let replica = Replica::new(table, fold, metrics, witness, data_dir, signers);
+        let replica = Replica::new(table, fold, metrics, data_dir, signers).witnessed(witness);
         Ok((replica, opened.goodbye))
     }
 

@@ -5,7 +5,6 @@ use crate::note;
 use keywheel_bus::heads::{Heads, Heard};
 use keywheel_bus::{Bus, BusError};
 use keywheel_runtime::Shutdown;
-use keywheel_table::fold::Head;
 use keywheel_wire::chain::Chain;
 use keywheel_wire::notice::SignedHead;
 use keywheel_wire::pulse::Agrees;
@@ -125,26 +124,34 @@ pub async fn run(bus: Bus, replica: Replica, stop: Shutdown) {
     }
 }
 
+/// Asks before anything is applied, so that what comes is held against the newest head from the first message on.
+pub async fn begin(bus: &Bus, replica: &Replica) {
+    if let Err(error) = look(bus, replica, &mut None).await {
+        tracing::warn!(%error, "cannot ask for the head of the log now");
+    }
+}
+
 /// Hears of the newest head; says so when the log ends before it.
 async fn look(
     bus: &Bus,
     replica: &Replica,
     heard: &mut Option<SignedHead>,
 ) -> Result<Option<String>, BusError> {
-    let Some(created) = replica.table.log_created() else { return Ok(None) };
     let Some(head) = bus.newest_head().await? else { return Ok(None) };
-    if heard.as_ref() != Some(&head) {
-        let own: Head = replica.fold.head();
-        if let Heard::Contradicts(reason) = lock(&replica.witness.0.heads).hear(&head, own, created) {
-            replica.doubt(Doubt::Log(reason));
-        }
-        *heard = Some(head.clone());
-    }
-    let newest = lock(&replica.witness.0.heads).newest().map_or(0, |(seq, _)| seq);
-    if newest <= replica.fold.head().watermark {
+    let is_ahead = |heads: &Heads| heads.newest().is_some_and(|(seq, _)| seq > replica.fold.head().watermark);
+    let is_new = heard.as_ref() != Some(&head);
+    if !is_new && !is_ahead(&lock(&replica.witness.0.heads)) {
         return Ok(None);
     }
     let log = bus.head().await?;
-    let is_short = log.created == created && log.seq < newest;
+    if is_new {
+        let own = replica.fold.head();
+        if let Heard::Contradicts(reason) = lock(&replica.witness.0.heads).hear(&head, own, log.created) {
+            replica.doubt(Doubt::Log(reason));
+        }
+        *heard = Some(head);
+    }
+    let newest = lock(&replica.witness.0.heads).newest().map_or(0, |(seq, _)| seq);
+    let is_short = log.seq < newest && newest > replica.fold.head().watermark;
     Ok(is_short.then(|| format!("the log ends at {}, before a signed head at {newest}", log.seq)))
 }
