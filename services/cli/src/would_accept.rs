@@ -197,7 +197,7 @@ async fn receipts(session: &Session<'_>, address: &Address) -> Result<Vec<Receip
     let notices = session.bus.notices(address, "receipt").await?;
     let receipt = |notice| match notice {
         Notice::Receipt(receipt) => Some(receipt),
-        Notice::Alarm(_) => None,
+        Notice::Alarm(_) | Notice::Head(_) => None,
     };
     Ok(notices.into_iter().filter_map(|(notice, _)| receipt(notice)).collect())
 }
