@@ -18,7 +18,7 @@ pub(crate) async fn standing(bus: &Bus) -> Result<Vec<Alarm>, Failure> {
     let notices = bus.notices(&Address::Installation, "alarm").await?;
     let alarms = notices.into_iter().filter_map(|(notice, _)| match notice {
         Notice::Alarm(alarm) => Some(alarm),
-        Notice::Receipt(_) => None,
+        Notice::Receipt(_) | Notice::Head(_) => None,
     });
     Ok(fold(alarms))
 }
