@@ -224,7 +224,7 @@ impl Fold {
     /// When SQLite fails or the row is damaged.
     pub fn load(&self, address: &Address, command: Option<CommandId>) -> Result<Loaded, TableError> {
         let subject = subject::event(address);
-        let Held { mut loaded, hash: _ } = rows::load(&self.connection, &self.parts, &subject)?;
+        let Held { mut loaded, before: _ } = rows::load(&self.connection, &self.parts, &subject)?;
         let done = command.map(|id| done::load(&self.connection, &subject, id)).transpose()?.flatten();
         loaded.state.done = command.zip(done).into_iter().collect();
         Ok(loaded)
@@ -244,7 +244,7 @@ impl Fold {
     /// # Errors
     /// When SQLite fails or a row is damaged.
     pub fn open_addresses(&self) -> Result<Vec<(Address, State)>, TableError> {
-        let mut select = self.connection.prepare_cached("SELECT place FROM address WHERE open = 1")?;
+        let mut select = self.connection.prepare_cached("SELECT place FROM open ORDER BY place")?;
         let places = select.query_map([], |row| row.get::<_, String>(0))?;
         let mut found = Vec::new();
         for place in places {

@@ -27,7 +27,15 @@ const OWN_PART: u64 = 0;
 #[derive(Default)]
 pub(crate) struct Held {
     pub(crate) loaded: Loaded,
-    pub(crate) hash: Option<[u8; 32]>,
+    /// Nothing where there is no row yet.
+    pub(crate) before: Option<Before>,
+}
+
+/// What is replaced when a row is written anew.
+#[derive(Clone, Copy)]
+pub(crate) struct Before {
+    pub(crate) hash: [u8; 32],
+    pub(crate) is_open: bool,
 }
 
 /// Where to begin and where to end, by place; the end is not in it.
@@ -54,7 +62,9 @@ pub(crate) fn load(connection: &Connection, parts: &Parts, subject: &str) -> Res
     let bytes = row.get_ref(0)?.as_blob().map_err(|error| damaged(&place, &error))?;
     open(parts, &place, bytes, |Opened { row, hash, .. }| {
         let frozen = row.is_frozen.then(|| reason(connection, &place)).transpose()?;
-        Ok(Held { loaded: row.into_loaded(frozen), hash: Some(hash) })
+        let loaded = row.into_loaded(frozen);
+        let before = Some(Before { hash, is_open: loaded.state.is_open() });
+        Ok(Held { loaded, before })
     })
 }
 
@@ -136,13 +146,13 @@ pub(crate) fn reason(connection: &Connection, place: &str) -> Result<String, Tab
     reason.ok_or_else(|| damaged(place, &"it is frozen and does not say why"))
 }
 
-/// Writes a row in the place of one with the hash `before`, and gives what that does to the table digest.
+/// Writes a row in the place of the one `before`, and gives what that does to the table digest.
 pub(crate) fn put(
     transaction: &Transaction<'_>,
     parts: &mut Parts,
     subject: &str,
     loaded: &Loaded,
-    before: Option<[u8; 32]>,
+    before: Option<Before>,
 ) -> Result<[u8; 32], TableError> {
     let place = subject::event_place(subject);
     let stored = stored::write(loaded);
@@ -150,17 +160,24 @@ pub(crate) fn put(
     let counted: Vec<Counted> = counted.collect::<Result<_, _>>()?;
     let (bytes, hash) = pack(&place, &stored, &counted);
     let write = match before {
-        None => "INSERT INTO address VALUES (?1, ?2, ?3)",
-        Some(_) => "UPDATE address SET open = ?2, row = ?3 WHERE place = ?1",
+        None => "INSERT INTO address VALUES (?1, ?2)",
+        Some(_) => "UPDATE address SET row = ?2 WHERE place = ?1",
     };
-    transaction.prepare_cached(write)?.execute(params![place, loaded.state.is_open(), bytes])?;
+    transaction.prepare_cached(write)?.execute(params![place, bytes])?;
+    match (before.is_some_and(|before| before.is_open), loaded.state.is_open()) {
+        (false, true) => transaction.prepare_cached("INSERT INTO open VALUES (?1)")?.execute([&place])?,
+        (true, false) => {
+            transaction.prepare_cached("DELETE FROM open WHERE place = ?1")?.execute([&place])?
+        }
+        (true, true) | (false, false) => 0,
+    };
     if let Some(reason) = &loaded.frozen {
         transaction
             .prepare_cached("INSERT OR IGNORE INTO frozen VALUES (?1, ?2)")?
             .execute(params![place, reason])?;
     }
     let mut change = hash;
-    combine(&mut change, &before.unwrap_or([0; 32]));
+    combine(&mut change, &before.map_or([0; 32], |before| before.hash));
     Ok(change)
 }
 

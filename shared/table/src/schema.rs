@@ -16,12 +16,8 @@ CREATE TABLE head (
 );
 INSERT INTO head VALUES (1, 0, zeroblob(32), zeroblob(32), zeroblob(32));
 CREATE TABLE part (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
-CREATE TABLE address (
-    place TEXT PRIMARY KEY,
-    open INTEGER NOT NULL,
-    row BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX address_open ON address (open) WHERE open = 1;
+CREATE TABLE address (place TEXT PRIMARY KEY, row BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE open (place TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE frozen (place TEXT PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE command (
     subject TEXT NOT NULL,

@@ -57,7 +57,7 @@ impl<'a> Work<'a> {
         self.head.chain_before = self.head.chain;
         self.head.chain = self.head.chain.next(*seq, subject, payload);
         self.head.watermark = *seq;
-        let Held { mut loaded, hash } = match self.held.remove(subject) {
+        let Held { mut loaded, before } = match self.held.remove(subject) {
             Some(held) => held,
             None => rows::load(self.transaction, self.parts, subject)?,
         };
@@ -78,7 +78,7 @@ impl<'a> Work<'a> {
                 self.applied.alarms.push((*seq, doubt.reason().to_owned()));
             }
         }
-        self.held.insert(subject.clone(), Held { loaded, hash });
+        self.held.insert(subject.clone(), Held { loaded, before });
         Ok(())
     }
 
@@ -118,8 +118,8 @@ impl<'a> Work<'a> {
 
     /// Writes the rows that changed, and gives the position after them.
     pub(crate) fn finish(mut self) -> Result<(Head, Applied), TableError> {
-        for (subject, Held { loaded, hash }) in std::mem::take(&mut self.held) {
-            let change = rows::put(self.transaction, self.parts, &subject, &loaded, hash)?;
+        for (subject, Held { loaded, before }) in std::mem::take(&mut self.held) {
+            let change = rows::put(self.transaction, self.parts, &subject, &loaded, before)?;
             combine(&mut self.head.digest, &change);
             if let Ok(address) = subject::parse_event(&subject)
                 && let Some(state) = self.applied.changed.get_mut(&address)

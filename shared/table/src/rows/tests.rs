@@ -47,7 +47,7 @@ fn parts_that_are_too_many_stand_in_their_rows() {
         let hash = put(&transaction, &mut parts, &subject, &written, None).unwrap();
         assert_eq!(parts.count() - count, usize::from(!full));
         let held = load(&transaction, &parts, &subject).unwrap();
-        assert_eq!((&held.loaded.state, held.hash), (&written.state, Some(hash)));
+        assert_eq!((&held.loaded.state, held.before.map(|before| before.hash)), (&written.state, Some(hash)));
         let mut now = 0;
         let digest = each_shared(
             &transaction,

@@ -102,7 +102,7 @@ fn what_freezes_a_row_is_kept() {
 fn a_missing_row_or_one_too_many_is_found() {
     for change in [
         "DELETE FROM address WHERE place = 'acme.client-1'",
-        "INSERT INTO address SELECT 'acme.other', open, row FROM address WHERE place = 'acme.client-1'",
+        "INSERT INTO address SELECT 'acme.other', row FROM address WHERE place = 'acme.client-1'",
         "UPDATE address SET place = 'acme.other' WHERE place = 'acme.client-1'",
         "UPDATE head SET digest = zeroblob(32)",
         "UPDATE head SET chain = zeroblob(32)",
