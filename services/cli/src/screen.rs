@@ -60,6 +60,11 @@ impl Screen {
         }
     }
 
+    /// Writes a document that was made and escaped elsewhere, in the format that was asked for.
+    pub fn document(&self, text: &str) -> Result<(), Failure> {
+        self.put(text)
+    }
+
     fn put(&self, line: &str) -> Result<(), Failure> {
         if line.is_empty() {
             return Ok(());
@@ -107,6 +112,11 @@ impl Screen {
     /// A table's text for standard output.
     pub fn table(&self, header: &[&str], rows: Vec<Vec<Shown>>) -> String {
         table(self.colours.out, header, rows)
+    }
+
+    /// The same for a file.
+    pub fn plain_table(header: &[&str], rows: Vec<Vec<Shown>>) -> String {
+        table(false, header, rows)
     }
 
     /// A line on standard error that changes while something is waited for; on a terminal only.

@@ -7,6 +7,8 @@
 //! - [`inspect`]: the messages in order: nothing missing, nothing added, nothing that others saw differently
 //! - [`finding`]: what is wrong, and where
 //! - [`line`](mod@line): the log as lines of JSON, with everything that can be checked
+//! - [`proof`]: a rotation's proofs as documents that stand by themselves
+//! - [`register`]: the life of every key; [`report`]: the tables made of them
 //! - [`flat`]: the log as CSV and as CloudEvents, for other people's programs
 
 pub mod examine;
@@ -14,3 +16,6 @@ pub mod finding;
 pub mod flat;
 pub mod inspect;
 pub mod line;
+pub mod proof;
+pub mod register;
+pub mod report;

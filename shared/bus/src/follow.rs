@@ -199,10 +199,15 @@ impl Follower {
         *wait = Duration::from_millis(100);
         let signers = Arc::clone(self.fold.lock().signers());
         let mut ahead = Ahead::begin(consumer, signers);
+        let mut confirmed = self.fold.head().watermark == 0;
         loop {
             let Piece { messages: mut rest, ended } = ahead.next().await?;
             if self.bus.connections() != connections {
                 return Ok(());
+            }
+            if let (false, Some(first)) = (confirmed, rest.first()) {
+                begins_at(self.fold.head().watermark, first.seq())?;
+                confirmed = true;
             }
             while let Some(first) = rest.first() {
                 let stop = self.stop_at(first.seq());
@@ -273,6 +278,11 @@ async fn rewound(bus: &Bus, durable: &str, watermark: u64) -> Result<Consumer<Co
     let reset = stream.reset_consumer(durable, Some(watermark.max(1))).await;
     reset.trying("rewinding the durable")?;
     stream.get_consumer(durable).await.trying("opening the durable")
+}
+
+/// The message at the watermark comes first, so that its hash is confirmed: without it nothing after it is applied.
+fn begins_at(watermark: u64, first: u64) -> Result<(), TableError> {
+    if first <= watermark { Ok(()) } else { Err(TableError::Gap { expected: watermark, got: first }) }
 }
 
 /// A log that was read again from its beginning: the same up to where it was known?

@@ -44,6 +44,17 @@ impl Bus {
     }
 }
 
+impl Bus {
+    /// Up to [`PAGE`] notices of one kind at or after `from`, as they are stored, whoever gave them.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn notice_page(&self, kind: &str, from: u64) -> Result<Vec<Message>, BusError> {
+        let page = self.direct_page(subject::NOTICES, &subject::notices_of(kind), from).await?;
+        Ok(page.into_iter().map(|(message, _)| message).collect())
+    }
+}
+
 fn record(reply: &async_nats::Message) -> Option<Record> {
     let (message, at) = stored(reply)?;
     let mut headers = Vec::new();

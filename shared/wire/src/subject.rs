@@ -330,6 +330,11 @@ pub fn chunks(slot: Slot) -> String {
     format!("$O.KW_SNAPSHOTS.C.{}", slot.name())
 }
 
+/// The filter that takes every notice of one kind.
+pub fn notices_of(kind: &str) -> String {
+    format!("kw.notice.*.*.{kind}")
+}
+
 /// Where the usage-tracker answers who uses which version of a keyring.
 pub fn ask_usage(keyring: &KeyringId) -> String {
     format!("kw.ask.usage.{}.{}", keyring.tenant, keyring.client)

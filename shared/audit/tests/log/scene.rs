@@ -3,18 +3,20 @@
 use keywheel_audit::examine::examine;
 use keywheel_audit::inspect::{Inspection, Inspector, Scope, Witness};
 use keywheel_domain::command::{Minted, Retirement, SpecAsked, Which};
-use keywheel_domain::event::{Barrier, CommandId, EventId, RotationId};
+use keywheel_domain::event::{Barrier, CommandId, CoverBasis, Covered, EventId, QuietProof, RotationId, Use};
 use keywheel_domain::{
-    Act, Actor, Address, At, Command, Digest, EdgeId, KeyringId, Kid, Policy, Recorded, State, Version,
+    Act, Actor, Address, At, Command, Digest, EdgeId, KeyringId, Kid, Policy, Recorded, Span, State, Version,
     decide, evolve,
 };
 use keywheel_table::Message;
 use keywheel_wire::belief::is_entitled;
 use keywheel_wire::chain::{Chain, payload_hash};
 use keywheel_wire::event::{self, Link};
+use keywheel_wire::notice::{Notice, Receipt, Unreached};
 use keywheel_wire::signature::Signer;
 use keywheel_wire::signers::{Installation, Signers};
 use keywheel_wire::subject::{self, Service};
+use keywheel_wire::text::{Id, Moment};
 use nkeys::KeyPair;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -64,6 +66,78 @@ impl Log {
         log
     }
 
+    /// One keyring from its first key to the revocation of its second; v1 retires quietly in between. With a receipt.
+    pub fn proven() -> (Log, Message) {
+        let mut log = Log::default();
+        for edge in ["e1", "e2"] {
+            log.ask(&Address::Installation, Act::AddEdge { edge: EdgeId::parse(edge).unwrap() });
+        }
+        let a = keyring("acme/a");
+        let policy = Policy { overlap_min: Span(1000), quiet: Span(1000), ..Policy::default() };
+        let minted = log.mint();
+        log.ask(&a, Act::Issue { minted, spec: SpecAsked::default(), policy: policy.clone() });
+        log.activate(&a, 1);
+        let minted = log.mint();
+        log.ask(&a, Act::Rotate { minted, spec: SpecAsked::default(), supersedes: vec![], policy });
+        log.activate(&a, 2);
+        let now = log.now();
+        let used = Use { first_use: Some(now), last_use: Some(now), uses: 3, quiet: None };
+        log.ask(&a, Act::RecordUse { version: Version(2), seen: used });
+        let (from, through) = (log.now().before(Span(1000)), log.now());
+        let covered =
+            |edge| Covered { edge: EdgeId::parse(edge).unwrap(), from, through, basis: CoverBasis::Reported };
+        let quiet = QuietProof { from, complete_through: through, edges: vec![covered("e1"), covered("e2")] };
+        log.ask(
+            &a,
+            Act::RecordUse { version: Version(1), seen: Use { quiet: Some(quiet), ..Use::default() } },
+        );
+        log.ask(&a, Act::Retire { version: Version(1), why: Retirement::Due });
+        log.ask(&a, Act::Revoke { which: Which::One(Version(2)), reason: "leaked".into() });
+        let last = log.messages.last().unwrap();
+        let read = event::read(&last.subject, &last.payload).unwrap();
+        let receipt = Receipt {
+            event_id: Id(read.event.id.0),
+            event_type: "KeyRetired".into(),
+            seq: last.seq,
+            command_id: Id(read.event.command.0),
+            version: Some(2),
+            at: Moment(read.event.at.after(Span(40))),
+            after_ms: 40,
+            edges: 2,
+            applied_on: vec!["e1".into()],
+            unreached: vec![Unreached {
+                edge: "e2".into(),
+                refuses_by: Moment(read.event.at.after(Span(15_000))),
+            }],
+            final_at: Moment(read.event.at.after(Span(15_000))),
+        };
+        let payload = serde_json::to_vec(&Notice::Receipt(receipt)).unwrap();
+        (log, signed(Service::Propagator, 1, "kw.notice.acme.a.receipt", payload))
+    }
+
+    /// Goes on from messages that services wrote.
+    pub fn continuing(messages: &[Message]) -> Log {
+        let mut log = Log { messages: messages.to_vec(), ..Log::default() };
+        for message in messages {
+            let read = event::read(&message.subject, &message.payload).unwrap();
+            let address = read.event.address.clone();
+            let (state, _) = log.states.remove(&address).unwrap_or_default();
+            let recorded = Recorded { seq: message.seq, event: read.event };
+            log.states.insert(address, (evolve(state, &recorded), Some(payload_hash(&message.payload))));
+        }
+        log
+    }
+
+    /// One more edge on the roster.
+    pub fn add_edge(&mut self) {
+        let edge = EdgeId::parse(&format!("later-{}", self.messages.len())).unwrap();
+        self.ask(&Address::Installation, Act::AddEdge { edge });
+    }
+
+    fn now(&self) -> At {
+        At(1_800_000_000_000 + (self.messages.len() as u64 + 1) * 1000)
+    }
+
     fn mint(&self) -> Minted {
         let n = u8::try_from(self.messages.len()).unwrap();
         let kid = Kid::parse(&format!("kid{n:07}")).unwrap();
@@ -71,7 +145,9 @@ impl Log {
     }
 
     fn activate(&mut self, keyring: &Address, version: u32) {
-        let edges = vec![EdgeId::parse("e1").unwrap()];
+        let roster =
+            self.states.get(&Address::Installation).map(|(state, _)| state.edges.keys().cloned().collect());
+        let edges = roster.unwrap_or_default();
         let barrier =
             Barrier { position: self.messages.len() as u64, edges, passed_over: vec![], by_hand: None };
         self.ask(keyring, Act::Activate { version: Version(version), barrier });
@@ -84,7 +160,7 @@ impl Log {
             id: CommandId(u128::from(seq)),
             address: address.clone(),
             actor: Actor::service("alice"),
-            at: At(1_800_000_000_000 + seq * 1000),
+            at: self.now(),
             event_id: EventId(u128::from(seq) << 64),
             act,
         };
