@@ -301,3 +301,14 @@ pub(crate) fn stored_at(message: &async_nats::jetstream::Message) -> Result<At, 
     let info = message.info().trying("reading a message's place")?;
     Ok(crate::log::millis(info.published))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_lacks_the_message_at_the_watermark_is_not_gone_on_with() {
+        assert!(begins_at(3, 3).is_ok() && begins_at(3, 2).is_ok());
+        assert!(matches!(begins_at(3, 4), Err(TableError::Gap { expected: 3, got: 4 })));
+    }
+}

@@ -9,6 +9,7 @@
 //! - [`servers`]: servers on one core; [`wrk`]: who asks them, on another
 //! - one file for each measurement
 
+mod audit;
 mod chain;
 mod check;
 mod cold;
@@ -58,13 +59,14 @@ struct Arguments {
 type Measurement = fn(&Scale) -> anyhow::Result<Vec<Figure>>;
 
 /// What is resident is measured first: later it would be filled from what was freed.
-const MEASUREMENTS: [(&str, Measurement); 11] = [
+const MEASUREMENTS: &[(&str, Measurement)] = &[
     ("memory", memory::measure),
     ("verify", verify::measure),
     ("garbage", garbage::measure),
     ("replaying", replaying::measure),
     ("cold", cold::measure),
     ("replay", replay::measure),
+    ("audit", audit::measure),
     ("check", check::measure),
     ("chain", chain::measure),
     ("peers", peers::measure),
@@ -77,7 +79,7 @@ fn main() -> anyhow::Result<()> {
     let scale = Scale { quick: arguments.quick, seed: arguments.seed };
     println!("seed {}, {}", scale.seed, if scale.quick { "quick" } else { "whole" });
     let mut figures = Vec::new();
-    for (name, measure) in MEASUREMENTS {
+    for &(name, measure) in MEASUREMENTS {
         if arguments.only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
             println!("measuring {name} …");
             figures.extend(measure(&scale)?);

@@ -68,11 +68,13 @@ pub fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
     }])
 }
 
-fn rate(count: usize, began: Instant) -> f64 {
+/// So many in the time since then, a second.
+pub fn rate(count: usize, began: Instant) -> f64 {
     count as f64 / began.elapsed().as_secs_f64()
 }
 
-async fn store(server: &Server, messages: &[Message]) -> anyhow::Result<()> {
+/// Stores the log as it was written.
+pub async fn store(server: &Server, messages: &[Message]) -> anyhow::Result<()> {
     let bus = server.bus("bench").await;
     topology::ensure(&bus, 1, 1).await?;
     for edge in ["bench", "floor"] {
@@ -107,7 +109,8 @@ async fn store(server: &Server, messages: &[Message]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn consume(server: &Server, count: usize) -> anyhow::Result<f64> {
+/// Takes all of it from a durable, and does nothing with it.
+pub async fn consume(server: &Server, count: usize) -> anyhow::Result<f64> {
     let context = server.stranger().await;
     let durable = subject::edge_durable(&EdgeId::parse("floor")?);
     let consumer: PullConsumer = context.get_consumer_from_stream(durable, subject::EVENTS).await?;
@@ -142,7 +145,8 @@ async fn replay(server: &Server, signers: &Arc<Signers>, folder: &Path, count: u
     Ok(ours)
 }
 
-fn check(messages: &[Message], signers: &Signers) -> f64 {
+/// Checks each signature, on all cores.
+pub fn check(messages: &[Message], signers: &Signers) -> f64 {
     let began = Instant::now();
     let checked = log::on_all_cores(messages.iter().collect(), |message: &Message| {
         signers.author(message.signed.as_ref(), &message.subject, &message.payload).is_ok()

@@ -16,6 +16,7 @@ thead { display: table-header-group }
 tr { break-inside: avoid }
 th { text-align: left; border-bottom: 2px solid #1b1f24; padding: .35rem .5rem; vertical-align: bottom }
 td { border-bottom: 1px solid #d9dee3; padding: .35rem .5rem; vertical-align: top; overflow-wrap: anywhere; font-variant-numeric: tabular-nums }
+td span { white-space: nowrap }
 tr.finding td { background: #fbf1ef }
 td.finding { color: #8f2410; font-weight: 600 }
 footer { margin-top: 1.2rem; border-top: 1px solid #d9dee3; padding-top: .5rem; font-size: 11px; color: #4a525b; overflow-wrap: anywhere }
@@ -70,9 +71,25 @@ fn put(html: &mut String, text: &str) {
 
 fn put_row(html: &mut String, row: &Row) {
     let class = if row.finding.is_some() { " class=\"finding\"" } else { "" };
-    let cells: String = row.cells.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
-    let finding = escape(row.finding.as_deref().unwrap_or_default());
+    let cells: String = row.cells.iter().map(|cell| format!("<td>{}</td>", words(cell))).collect();
+    let finding = words(row.finding.as_deref().unwrap_or_default());
     put(html, &format!("<tr{class}>{cells}<td class=\"finding\">{finding}</td></tr>"));
+}
+
+/// Longest word that is kept on one line; a longer one may be broken anywhere.
+const WORD_CHARS_MAX: usize = 24;
+
+/// Text whose words stay whole. Of a moment the day and the time are words of their own.
+fn words(text: &str) -> String {
+    let word = |word: &str| {
+        let moment = word.split_once('T').filter(|_| word.len() == 20 && word.ends_with('Z'));
+        match moment {
+            Some((day, time)) => format!("<span>{}</span> <span>{}</span>", escape(day), escape(time)),
+            None if word.chars().count() <= WORD_CHARS_MAX => format!("<span>{}</span>", escape(word)),
+            None => escape(word),
+        }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Text in which nothing is markup, and nothing turns the direction of writing around.
