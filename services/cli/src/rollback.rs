@@ -149,7 +149,9 @@ pub(crate) fn confirm(session: &Session<'_>, plan: &str, yes: bool) -> Result<()
 
 /// The newest version that a rotation made: what most people mean by going back.
 fn newest_rotation(state: &State) -> Result<RotationId, Failure> {
-    let rotated = state.keys.values().rev().find(|key| key.replaces.is_some() && key.state.is_accepted());
+    let newest_first = || state.keys.values().rev().filter(|key| key.replaces.is_some());
+    // Where none of them is accepted any more, the newest was revoked or retired: what was before it may come back.
+    let rotated = newest_first().find(|key| key.state.is_accepted()).or_else(|| newest_first().next());
     let none = || {
         let detail = "no rotation to go back from; name one with --rotation, --to-seq or --to-time";
         Failure::refused("nothing_to_restore", detail)
@@ -187,5 +189,8 @@ mod tests {
         newer.replaces = Some(Replaces { only: Vec::new(), policy: Policy::default() });
         state.keys.insert(Version(2), newer);
         assert_eq!(newest_rotation(&state), Ok(RotationId(7)));
+        let revoked = KeyState::Revoked { at: crate::waiting_words::tests::NOW, reason: "leaked".to_owned() };
+        state.keys.entry(Version(2)).and_modify(|key| key.state = revoked);
+        assert_eq!(newest_rotation(&state), Ok(RotationId(7)), "none is accepted any more");
     }
 }
