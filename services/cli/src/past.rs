@@ -179,7 +179,7 @@ impl<'h> Doubts<'h> {
     /// The first position that froze one of them.
     pub fn frozen_at(&self) -> Option<u64> {
         let freezes = |(seq, doubt): &(u64, &Doubt)| doubt.freezes().then_some(*seq);
-        self.newest_first.iter().filter_map(freezes).last()
+        self.newest_first.iter().rev().find_map(freezes)
     }
 
     /// For programs.

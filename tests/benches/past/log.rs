@@ -1,8 +1,10 @@
 //! A log with one keyring that has a long history among many others, written straight to a bare server.
 
 use anyhow::Context as _;
-use async_nats::jetstream::{self, stream};
-use async_nats::{Client, ConnectOptions, HeaderMap};
+use async_nats::jetstream::context::PublishAckFuture;
+use async_nats::jetstream::{self, Context, stream};
+use async_nats::{ConnectOptions, HeaderMap};
+use futures_util::future::try_join_all;
 use keywheel_domain::event::{
     Activated, Barrier, CommandId, Ended, EventId, IssueReason, Issued, RotationId, Use, Used,
 };
@@ -18,13 +20,14 @@ use keywheel_wire::subject::{self, Service};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 use tempfile::TempDir;
 
 const OURS: Installation = Installation(7);
 const BEGAN: u64 = 1_800_000_000_000;
 /// Other keyrings among which the long one lies.
 const OTHERS: u64 = 10_000;
+/// Messages that may be unacknowledged at once.
+const WINDOW: usize = 2000;
 
 /// A bare server with the log in it; ended when dropped.
 pub struct Log {
@@ -95,7 +98,7 @@ impl Log {
     async fn fill(&self, writers: &Writers, own: u64) -> anyhow::Result<()> {
         let options = ConnectOptions::new().retry_on_initial_connect();
         let client = options.connect(format!("nats://127.0.0.1:{}", self.port)).await?;
-        let context = jetstream::new(client.clone());
+        let context = jetstream::new(client);
         let stream = stream::Config {
             name: subject::EVENTS.to_owned(),
             subjects: vec![subject::EVENTS_ALL.to_owned()],
@@ -106,7 +109,7 @@ impl Log {
         context.create_stream(stream).await?;
         let subject = subject::event(&self.address);
         let every = self.length / own;
-        let (mut revision, mut prev) = (0, None);
+        let (mut revision, mut prev, mut under_way) = (0, None, Vec::with_capacity(WINDOW));
         for seq in 1..=self.length {
             if seq % every == 0 && revision < own {
                 let event = self.event(revision);
@@ -116,16 +119,19 @@ impl Log {
                 let mut headers = HeaderMap::new();
                 headers.insert(subject::HEADER_SIGNER, signed.by);
                 headers.insert(subject::HEADER_SIGNATURE, signed.signature);
-                client.publish_with_headers(subject.clone(), headers, payload.into()).await?;
+                under_way.push(
+                    context
+                        .publish_with_headers(subject.clone(), headers, payload.into())
+                        .await?
+                        .into_future(),
+                );
             } else {
-                filler(&client, seq).await?;
+                under_way.push(filler(&context, seq).await?.into_future());
             }
-        }
-        client.flush().await?;
-        // Published without an acknowledgement each: the stream says when it has them all.
-        let mut stream = context.get_stream(subject::EVENTS).await?;
-        while stream.info().await?.state.last_sequence < self.length {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // The server drops what it has no room for, so it is not sent more than this unacknowledged.
+            if under_way.len() == WINDOW || seq == self.length {
+                try_join_all(under_way.drain(..)).await?;
+            }
         }
         Ok(())
     }
@@ -209,8 +215,8 @@ fn issued(version: Version) -> Issued {
 }
 
 /// A message of another keyring, about as long as an event with its headers. Nobody reads it here.
-async fn filler(client: &Client, seq: u64) -> anyhow::Result<()> {
+async fn filler(context: &Context, seq: u64) -> anyhow::Result<PublishAckFuture> {
     let other = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) % OTHERS;
     let address = Address::Keyring(KeyringId::parse(&format!("bench/c{other}"))?);
-    Ok(client.publish(subject::event(&address), vec![b'x'; 500].into()).await?)
+    Ok(context.publish(subject::event(&address), vec![b'x'; 500].into()).await?)
 }
