@@ -33,6 +33,7 @@ mod samples;
 #[path = "../../../shared/bus/tests/server/mod.rs"]
 mod server;
 mod servers;
+mod snapshot;
 mod verify;
 mod wrk;
 
@@ -67,6 +68,7 @@ const MEASUREMENTS: &[(&str, Measurement)] = &[
     ("cold", cold::measure),
     ("replay", replay::measure),
     ("audit", audit::measure),
+    ("snapshot", snapshot::measure),
     ("check", check::measure),
     ("chain", chain::measure),
     ("peers", peers::measure),

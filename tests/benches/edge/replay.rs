@@ -73,7 +73,7 @@ pub fn rate(count: usize, began: Instant) -> f64 {
     count as f64 / began.elapsed().as_secs_f64()
 }
 
-/// Stores the log as it was written.
+/// Has the bus store a log, and makes the durables `bench` and `floor`.
 pub async fn store(server: &Server, messages: &[Message]) -> anyhow::Result<()> {
     let bus = server.bus("bench").await;
     topology::ensure(&bus, 1, 1).await?;
@@ -123,7 +123,12 @@ pub async fn consume(server: &Server, count: usize) -> anyhow::Result<f64> {
 }
 
 /// As an edge does it, with the table that answers.
-async fn replay(server: &Server, signers: &Arc<Signers>, folder: &Path, count: usize) -> anyhow::Result<f64> {
+pub async fn replay(
+    server: &Server,
+    signers: &Arc<Signers>,
+    folder: &Path,
+    count: usize,
+) -> anyhow::Result<f64> {
     let mut config = server.config();
     config.signers = Arc::clone(signers);
     let bus = Bus::connect(&config.options("bench", true)).await?;
