@@ -5,9 +5,11 @@ use crate::examine::Examined;
 use crate::finding::{Finding, Findings, Wrong};
 use keywheel_domain::At;
 use keywheel_table::Message;
-use keywheel_wire::belief::Doubt;
+use keywheel_wire::belief::{self, Doubt};
 use keywheel_wire::chain::Chain;
 use keywheel_wire::event::Link;
+use keywheel_wire::notice::Notice;
+use keywheel_wire::signers::Signers;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// How many of the newest running hashes are kept, for witnesses who speak late.
@@ -36,6 +38,24 @@ pub struct Witness {
     pub seq: u64,
     /// The running hash there.
     pub chain: Chain,
+}
+
+impl Witness {
+    /// A notice, where it is a signed head of this installation's log, with the time at which that log was created.
+    ///
+    /// # Errors
+    /// Why it is none that is believed.
+    pub fn head(signers: &Signers, notice: &Message) -> Result<(Witness, At), String> {
+        let Message { seq: _, subject, payload, signed } = notice;
+        match belief::notice(signers, subject, payload, signed.as_ref())? {
+            Notice::Head(head) if head.installation.0 == signers.installation().0 => {
+                let who = "a signed head".to_owned();
+                Ok((Witness { who, seq: head.seq, chain: Chain(head.chain.0) }, head.log_created.0))
+            }
+            Notice::Head(_) => Err("it belongs to another installation".to_owned()),
+            Notice::Receipt(_) | Notice::Alarm(_) => Err("it is no head".to_owned()),
+        }
+    }
 }
 
 /// Where a keyring stands.

@@ -2,10 +2,12 @@
 //! nothing but the public keys.
 //!
 //!     {"keywheel_log":1,"installation":"…","tenant":null,"from":null,"to":null}
+//!     {"head":{"seq":9,"subject":"…","payload":"<base64>","signer":"U…","signature":"…"}}
 //!     {"seq":1,"time":"…","subject":"…","payload":"<base64>","headers":{"Kw-Signer":"U…","Kw-Signature":"…"}}
 //!     {"end":{"messages":1,"last":1,"chain":"<hex>"}}
 
 use crate::inspect::Scope;
+use crate::proof::Evidence;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keywheel_table::{Message, Record};
@@ -86,6 +88,12 @@ struct MessageLine {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct HeadLine {
+    head: Evidence,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct EndLine {
     end: End,
 }
@@ -95,6 +103,8 @@ struct EndLine {
 pub enum Line {
     /// A message.
     Message(Record),
+    /// A signed head of the log, as the propagator published it.
+    Head(Evidence),
     /// The last line.
     End(End),
 }
@@ -117,6 +127,11 @@ impl End {
     }
 }
 
+/// A signed head as it is written: what the messages that follow it must lead to.
+pub fn write_head(head: &Evidence) -> String {
+    to_text(&HeadLine { head: head.clone() })
+}
+
 impl Line {
     /// Reads a line after the first.
     ///
@@ -125,10 +140,11 @@ impl Line {
     pub fn read(line: &str) -> Result<Line, String> {
         match serde_json::from_str::<MessageLine>(line) {
             Ok(message) => record(message).map(Line::Message),
-            Err(error) => match serde_json::from_str::<EndLine>(line) {
-                Ok(EndLine { end }) => Ok(Line::End(end)),
-                Err(_) => Err(format!("this line is no message: {error}")),
-            },
+            Err(error) => {
+                let end = serde_json::from_str::<EndLine>(line).map(|line| Line::End(line.end));
+                let head = || serde_json::from_str::<HeadLine>(line).map(|line| Line::Head(line.head));
+                end.or_else(|_| head()).map_err(|_| format!("this line is no message: {error}"))
+            }
         }
     }
 }

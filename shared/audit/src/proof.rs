@@ -134,7 +134,11 @@ impl From<&Message> for Evidence {
 }
 
 impl Evidence {
-    fn message(&self) -> Result<Message, String> {
+    /// As a message again.
+    ///
+    /// # Errors
+    /// When its payload is no base64.
+    pub fn message(&self) -> Result<Message, String> {
         let payload = STANDARD.decode(&self.payload);
         let payload = payload.map_err(|error| format!("evidence at {}: no base64: {error}", self.seq))?;
         let signed = Some(Signed { by: self.signer.clone(), signature: self.signature.clone() });

@@ -45,6 +45,16 @@ impl Bus {
 }
 
 impl Bus {
+    /// The newest notice of one kind about one address as it is stored, whoever gave it.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn last_notice(&self, address: &Address, kind: &str) -> Result<Option<Message>, BusError> {
+        let request = serde_json::json!({ "multi_last": [subject::notice(address, kind)] });
+        let replies = self.direct_replies(subject::NOTICES, &request).await?;
+        Ok(replies.iter().find_map(stored).map(|(message, _)| message))
+    }
+
     /// Up to [`PAGE`] notices of one kind at or after `from`, as they are stored, whoever gave them.
     ///
     /// # Errors

@@ -63,21 +63,34 @@ fn damages(whole: &[String]) -> Vec<(&'static str, Vec<String>, u64)> {
 async fn a_log_is_verified_on_the_bus_and_in_a_file() {
     let desk = Desk::open().await;
     let said = document(&desk.run_as("context.json", &["audit", "verify", "--output", "json"]), 0);
-    assert_eq!(said["witnesses"].as_array().unwrap().len(), 2, "both edges: {said}");
+    assert_eq!(witnesses(&said), ["a signed head", "edge e1", "edge e2"]);
     let verify_as_auditor = ["audit", "verify", "--remember", "verified.json", "--output", "json"];
     let said = document(&desk.run_as("auditor.json", &verify_as_auditor), 0);
     assert!(said["sound"] == true && said["chain"].is_string(), "{said}");
     let again = document(&desk.run_as("auditor.json", &verify_as_auditor), 0);
-    assert_eq!(again["witnesses"][0]["who"], "the verification before");
+    assert_eq!(witnesses(&again), ["a signed head", "the verification before"]);
 
     text(&desk.run_as("auditor.json", &["audit", "export", "--format", "jsonl", "--file", "log.jsonl"]), 0);
     std::fs::copy(&desk.stack.context.signers, desk.path("signers.toml")).unwrap();
-    let whole = lines(&desk.path("log.jsonl"));
+    let mut whole = lines(&desk.path("log.jsonl"));
     let in_file = document(&desk.run(&VERIFY_FILE), 0);
     assert_eq!(
         (&in_file["chain"], in_file["messages"].as_u64()),
-        (&again["chain"], Some(whole.len() as u64 - 2))
+        (&again["chain"], Some(whole.len() as u64 - 3))
     );
+    let head = whole.remove(1);
+    assert!(head.starts_with("{\"head\":{"), "{head}");
+    let cut = [&whole[..1], &[head.clone()], &whole[1..4], &whole[whole.len() - 1..]].concat();
+    let (first, codes) = verify(&desk, &cut);
+    assert!(first == Some(3) && codes.contains(&"cut_off".to_owned()), "{first:?} {codes:?}");
+    let bent = edited(&head, |line| line["head"]["seq"] = json!(0));
+    assert_eq!(
+        verify(&desk, &[&whole[..1], &[bent], &whole[1..]].concat()),
+        (None, vec![]),
+        "it is not signed"
+    );
+    let bent = edited(&head, |line| line["head"]["payload"] = json!("e30="));
+    assert_eq!(verify(&desk, &[&whole[..1], &[bent], &whole[1..]].concat()).0, Some(1));
     for (what, lines, first) in damages(&whole) {
         let (found, codes) = verify(&desk, &lines);
         assert_eq!(found, Some(first), "{what}: {codes:?}");
@@ -85,6 +98,11 @@ async fn a_log_is_verified_on_the_bus_and_in_a_file() {
     forget_what_was(&desk, &verify_as_auditor);
     flat(&desk);
     tokio::task::block_in_place(|| desk.stack.stop()).unwrap();
+}
+
+fn witnesses(said: &Value) -> Vec<String> {
+    let all = said["witnesses"].as_array().unwrap().iter();
+    all.map(|it| it["who"].as_str().unwrap().to_owned()).collect()
 }
 
 /// A remembered position that the log contradicts, or has lost.

@@ -7,9 +7,10 @@ use clap::{Args, ValueEnum};
 use keywheel_audit::flat::{COLUMNS, cloud_event, inert, row};
 use keywheel_audit::inspect::{Inspector, Scope};
 use keywheel_audit::line::{self, Begin, End, FORMAT};
+use keywheel_audit::proof::Evidence;
 use keywheel_bus::Bus;
 use keywheel_domain::rejection::InvalidText;
-use keywheel_domain::{At, Tenant};
+use keywheel_domain::{Address, At, Tenant};
 use keywheel_runtime::{exit, plain};
 use keywheel_table::Record;
 use keywheel_wire::chain::Chain;
@@ -66,7 +67,14 @@ impl Export {
     /// Writes the log out.
     pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let target = Target::open(self.file.as_deref())?;
+        // Read before the end of the log is asked for, so that it speaks of no more than that.
+        let head = session.bus.last_notice(&Address::Installation, "head").await?;
         let mut sheet = Sheet::new(self.format, target, &self.begin(&session.bus))?;
+        if let (Format::Jsonl, None, None, None, Some(head)) =
+            (self.format, &self.tenant, self.from, self.to, &head)
+        {
+            sheet.target.line(&line::write_head(&Evidence::from(head)))?;
+        }
         let end = session.bus.head().await?.seq;
         let live = session.screen.progress(usize::try_from(end).unwrap_or(usize::MAX));
         let mut pages = Pages::new(session.bus.clone(), self.tenant.clone());

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use keywheel_audit::line::{Begin, End, LINE_BYTES_MAX, Line};
+use keywheel_audit::proof::Evidence;
 use keywheel_table::Record;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _, stdin};
@@ -15,6 +16,8 @@ pub(crate) enum Part {
     Page(Vec<Record>),
     /// A line that is none.
     Unreadable(String),
+    /// A signed head.
+    Head(Evidence),
     /// What the last line says.
     End(End),
     /// Nothing more.
@@ -68,6 +71,7 @@ impl Lines {
                     page.push(record);
                     continue;
                 }
+                Ok(Some(Line::Head(head))) => Part::Head(head),
                 Ok(Some(Line::End(end))) => Part::End(end),
                 Ok(None) => Part::Nothing,
                 Err(detail) => Part::Unreadable(format!("line {}: {detail}", self.number)),

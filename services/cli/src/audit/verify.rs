@@ -15,7 +15,7 @@ use keywheel_audit::finding::Wrong;
 use keywheel_audit::inspect::{Inspection, Inspector, Scope, Witness};
 use keywheel_audit::line::{Begin, End};
 use keywheel_bus::Bus;
-use keywheel_domain::Span;
+use keywheel_domain::{At, Span};
 use keywheel_runtime::exit;
 use keywheel_table::Record;
 use keywheel_wire::chain::Chain;
@@ -89,7 +89,8 @@ impl Verify {
             inspector.expect_created(before.created.0, head.created);
             inspector.expect(before.witness());
         }
-        read_all(session, &mut inspector, head.seq).await?;
+        let mut heads = Heads { created: head.created, from: 1, reached: 0, done: false };
+        read_all(session, &mut inspector, &mut heads, head.seq).await?;
         if inspector.last() < head.seq {
             let (by, seen) = ("the stream's own head".to_owned(), head.seq);
             inspector.find(inspector.last() + 1, None, Wrong::CutOff { by, seen });
@@ -128,13 +129,58 @@ async fn heard(bus: &Bus, span: Span) -> Result<Vec<Witness>, Failure> {
     Ok(newest.into_values().map(witness).collect())
 }
 
+/// The signed heads, fed to an inspection a page at a time, shortly before it reaches where they stood.
+struct Heads {
+    /// When the log was created that is looked at.
+    created: At,
+    from: u64,
+    reached: u64,
+    done: bool,
+}
+
+impl Heads {
+    async fn feed(
+        &mut self,
+        session: &Session<'_>,
+        inspector: &mut Inspector,
+        upto: u64,
+    ) -> Result<(), Failure> {
+        while !self.done && self.reached < upto {
+            let page = session.bus.notice_page("head", self.from).await?;
+            match page.last() {
+                Some(last) => self.from = last.seq + 1,
+                None => self.done = true,
+            }
+            for message in &page {
+                // What nobody believes says nothing about the log.
+                let Ok((witness, created)) = Witness::head(session.bus.signers(), message) else { continue };
+                self.reached = self.reached.max(witness.seq);
+                if created == self.created {
+                    inspector.expect(witness);
+                } else {
+                    inspector.expect_created(created, self.created);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads to the end, which is not before `head`.
-async fn read_all(session: &Session<'_>, inspector: &mut Inspector, head: u64) -> Result<(), Failure> {
+async fn read_all(
+    session: &Session<'_>,
+    inspector: &mut Inspector,
+    heads: &mut Heads,
+    head: u64,
+) -> Result<(), Failure> {
     let live = session.screen.progress(usize::try_from(head).unwrap_or(usize::MAX));
     let mut pages = Pages::new(session.bus.clone(), None);
     let mut looks = 0;
     loop {
         let page = pages.next(&live).await?;
+        // At the end all that are left: they may speak of more than there is.
+        let upto = page.last().map_or(u64::MAX, |last| last.message.seq);
+        heads.feed(session, inspector, upto).await?;
         if page.is_empty() {
             if inspector.last() >= head.max(inspector.awaited().unwrap_or(0)) || looks == LOOKS_MAX {
                 return Ok(());
@@ -177,6 +223,13 @@ fn in_file(
             Part::Unreadable(detail) => {
                 inspector.find(inspector.last() + 1, None, Wrong::Unreadable(detail));
             }
+            Part::Head(head) => match head.message().and_then(|head| Witness::head(signers, &head)) {
+                Ok((witness, _)) => inspector.expect(witness),
+                Err(why) => {
+                    let detail = format!("the head in the file is not believed: {why}");
+                    inspector.find(inspector.last() + 1, None, Wrong::Unreadable(detail));
+                }
+            },
             Part::End(said) if end.is_none() => end = Some((said, messages)),
             Part::End(_) => {
                 let detail = "the file goes on after its end".to_owned();

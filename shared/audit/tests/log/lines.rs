@@ -1,13 +1,17 @@
 //! The export as lines, and the flat formats.
 
-use crate::scene::{Log, OURS, codes, inspect, signers};
+use crate::scene::{Log, OURS, codes, inspect, signed, signers};
 use expect_test::expect;
 use keywheel_audit::examine::{examine, examine_all};
 use keywheel_audit::flat::{COLUMNS, cloud_event, inert, row};
+use keywheel_audit::inspect::Witness;
 use keywheel_audit::line::{self, Begin, End, Line};
+use keywheel_audit::proof::Evidence;
 use keywheel_domain::At;
 use keywheel_table::{Message, Record};
-use keywheel_wire::text::{Hex32, Id};
+use keywheel_wire::notice::{Notice, SignedHead};
+use keywheel_wire::subject::Service;
+use keywheel_wire::text::{Hex32, Id, Moment};
 use proptest::prelude::{any, proptest};
 
 fn records() -> Vec<Record> {
@@ -38,6 +42,36 @@ fn what_was_written_is_read_back_whole() {
     assert_eq!(codes(&inspect(&messages)), []);
     let end = End { messages: 17, last: 17, chain: Some(Hex32([7; 32])) };
     assert!(matches!(Line::read(&end.write()), Ok(Line::End(read)) if read == end));
+}
+
+#[test]
+fn a_signed_head_is_a_witness_and_nothing_else_is() {
+    let head = |of: u128| {
+        Notice::Head(SignedHead {
+            installation: Id(of),
+            log_created: Moment(At(5)),
+            seq: 9,
+            chain: Hex32([7; 32]),
+            digest: Hex32([8; 32]),
+            at: Moment(At(6)),
+        })
+    };
+    let notice = |by: Service, notice: &Notice| {
+        signed(by, 3, "kw.notice._._.head", serde_json::to_vec(notice).unwrap())
+    };
+    let message = notice(Service::Propagator, &head(OURS.0));
+    let text = line::write_head(&Evidence::from(&message));
+    let Ok(Line::Head(read)) = Line::read(&text) else { panic!("{text}") };
+    let (witness, created) = Witness::head(&signers(), &read.message().unwrap()).unwrap();
+    assert_eq!((witness.seq, witness.chain.0, created), (9, [7; 32], At(5)));
+    for (doubtful, why) in [
+        (notice(Service::Issuer, &head(OURS.0)), "may not give"),
+        (notice(Service::Propagator, &head(8)), "another installation"),
+        (Message { signed: None, ..message }, "not signed"),
+    ] {
+        let said = Witness::head(&signers(), &doubtful).unwrap_err();
+        assert!(said.contains(why), "{said}");
+    }
 }
 
 #[test]
