@@ -4,8 +4,10 @@ use crate::figure::{Aim, Figure, Scale};
 use crate::keys::{self, Drawn, Keys, Text};
 use std::time::Instant;
 
-/// Each kind of garbage, and how to make it of a key.
-const KINDS: [(&str, fn(Text) -> Vec<u8>); 5] = [
+/// A kind of garbage, and how to make it of a key.
+type Kind = (&'static str, fn(Text) -> Vec<u8>);
+
+const KINDS: [Kind; 5] = [
     ("cut short", |text| text[..60].to_vec()),
     ("a character that keys do not have", |mut text| {
         text[30] = b'-';

@@ -80,7 +80,7 @@ async fn a_log_is_verified_on_the_bus_and_in_a_file() {
     );
     let head = whole.remove(1);
     assert!(head.starts_with("{\"head\":{"), "{head}");
-    let cut = [&whole[..1], &[head.clone()], &whole[1..4], &whole[whole.len() - 1..]].concat();
+    let cut = [&whole[..1], std::slice::from_ref(&head), &whole[1..4], &whole[whole.len() - 1..]].concat();
     let (first, codes) = verify(&desk, &cut);
     assert!(first == Some(3) && codes.contains(&"cut_off".to_owned()), "{first:?} {codes:?}");
     let bent = edited(&head, |line| line["head"]["seq"] = json!(0));

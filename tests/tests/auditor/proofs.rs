@@ -24,8 +24,8 @@ fn validator() -> Validator {
 /// The rotation of a keyring's newest version.
 fn rotation(desk: &Desk, keyring: &str) -> String {
     let log = text(&desk.run_as("auditor.json", &["log", keyring, "--output", "json"]), 0);
-    let events = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let issued = events.filter(|event| event["type"] == "KeyIssued").last().unwrap();
+    let mut events = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let issued = events.rfind(|event| event["type"] == "KeyIssued").unwrap();
     issued["rotation_id"].as_str().unwrap().to_owned()
 }
 

@@ -93,7 +93,7 @@ fn words(summary: &Summary) -> Vec<String> {
                 list(&it.applied)
             )]
         }
-        Summary::Quiet(it) => it.retired.iter().map(|retired| quiet_words(retired)).collect(),
+        Summary::Quiet(it) => it.retired.iter().map(quiet_words).collect(),
         Summary::Receipt(it) => {
             let mut lines = vec![format!(
                 "  revoked {} ({}); refused on {} of {} after {} ms; final at {}",
