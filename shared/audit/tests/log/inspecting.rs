@@ -69,6 +69,21 @@ fn a_message_moved_elsewhere_or_put_in_twice_does_not_continue_anything() {
 }
 
 #[test]
+fn an_event_of_another_history_with_the_right_number_does_not_fit() {
+    let (mut ours, mut other) = (Log::plain(), Log::plain());
+    ours.add_edge();
+    ours.add_edge();
+    let edge = keywheel_domain::EdgeId::parse("other").unwrap();
+    other.ask(&keywheel_domain::Address::Installation, keywheel_domain::Act::AddEdge { edge });
+    let mut spliced = ours.messages.clone();
+    spliced[17] = Message { seq: 18, ..other.messages[17].clone() };
+    assert_eq!(codes(&inspect(&ours.messages)), []);
+    let found = inspect(&spliced);
+    assert_eq!(codes(&found).last(), Some(&(19, "discontinuous")));
+    assert!(found.findings.listed().last().unwrap().to_string().contains("revision 3 follows another event"));
+}
+
+#[test]
 fn a_stranger_and_the_wrong_service_are_not_believed() {
     let mut messages = log();
     let mut forged = messages[16].clone();

@@ -122,6 +122,14 @@ fn evidence_that_was_altered_left_out_or_put_in_does_not_hold() {
 }
 
 #[test]
+fn a_roster_is_told_from_its_beginning() {
+    let mut document = case().make(Kind::Activation).unwrap();
+    document.evidence.remove(0);
+    document.summary["roster"] = json!(["e2"]);
+    assert!(why(&document).contains("does not continue"), "an edge was left out, and the summary follows");
+}
+
+#[test]
 fn a_forged_message_is_no_evidence_and_stops_no_proof() {
     let mut case = case();
     let mut forged = case.keyring[2].clone();
