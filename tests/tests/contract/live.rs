@@ -112,7 +112,6 @@ impl Run {
             "activate acme/app --version 1 --reason drill --timeout 3s",
             "retire acme/app --version 1 --timeout 3s",
             "revoke acme/app --version 1 --reason drill --timeout 3s",
-            "rollback acme/app --to-seq 1 --yes --timeout 3s",
             "policy set acme/app --quiet 4s --timeout 3s",
         ];
         let children: Vec<Child> = lines.iter().map(|line| self.cli(line)).collect();
@@ -122,6 +121,10 @@ impl Run {
             let document = json!({ "id": keywheel_wire::text::id(keywheel_token::id::fresh()), "actor": "rig", "edge": "e9" });
             self.operator.bus.send_command(&Address::Installation, verb, &document).await.unwrap();
         }
+        // The program asks for no rollback of which it sees that it would restore nothing.
+        let id = keywheel_wire::text::id(keywheel_token::id::fresh());
+        let rollback = json!({ "id": id, "actor": "rig", "to_seq": 1 });
+        self.operator.bus.send_command(&at("app"), Verb::Rollback, &rollback).await.unwrap();
         let ended: Vec<String> = tokio::task::block_in_place(|| {
             children
                 .map(|child| String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap())
