@@ -115,8 +115,8 @@ impl App {
     }
 
     fn check(&self, text: &[u8], asks: &Asks<'_>) -> Answered {
-        let presented = keywheel_token::read(text, &self.brand);
-        let asked = Asked { presented, scopes: asks.scopes, from: asks.from };
+        let shown = keywheel_token::look(text, &self.brand);
+        let asked = Asked { shown, scopes: asks.scopes, from: asks.from };
         self.table.verify(&asked, asks.is_probe)
     }
 

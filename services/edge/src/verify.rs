@@ -7,14 +7,14 @@ use keywheel_domain::verdict::{Found, Freshness, Needs, Verdict, judge};
 use keywheel_domain::{At, KeyState, Kid, Version};
 use keywheel_table::Answers;
 use keywheel_table::answers::Row;
-use keywheel_token::{Malformed, Presented};
+use keywheel_token::{Malformed, Shown};
 use std::net::IpAddr;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
     /// What the shown text is, read without the table.
-    pub presented: Result<Presented, Malformed>,
+    pub shown: Result<Shown<'a>, Malformed>,
     /// Scopes that are required.
     pub scopes: &'a [&'a str],
     /// Where the request comes from, where that is known.
@@ -46,30 +46,33 @@ pub fn check<'a>(
     freshness: Freshness,
     now: At,
 ) -> (Verdict, Option<Row<'a>>) {
-    let (found, row) = find(answers, asked.presented, freshness);
+    let (found, row) = find(answers, &asked.shown, freshness);
     let cidrs = row.map_or(&[][..], |row| row.cidrs());
     let address_allowed = address::is_allowed(cidrs, asked.from);
     let needs = Needs { scopes: asked.scopes, address_allowed };
     (judge(&found, &needs, freshness, now), row)
 }
 
-fn find(
-    answers: &Answers,
-    presented: Result<Presented, Malformed>,
+fn find<'a>(
+    answers: &'a Answers,
+    shown: &Result<Shown<'_>, Malformed>,
     freshness: Freshness,
-) -> (Found<'_>, Option<Row<'_>>) {
-    let row = match presented {
-        Err(_) => return (Found::Malformed, None),
-        Ok(Presented::Ours { kid, digest }) => answers.by_kid(kid).map(|row| (row, digest)),
-        // A stale table that has no imports may have missed the first one: no definite no.
-        Ok(Presented::Foreign { .. }) if freshness == Freshness::Fresh && !answers.has_imports() => {
-            return (Found::Malformed, None);
+) -> (Found<'a>, Option<Row<'a>>) {
+    let Ok(shown) = shown else { return (Found::Malformed, None) };
+    // A stale table that has no imports may have missed the first one: no definite no.
+    let can_be_foreign = freshness != Freshness::Fresh || answers.has_imports();
+    let (row, digest) = match shown.kid() {
+        // The row first: it comes from memory while the text is hashed.
+        Some(kid) => (answers.by_kid(kid), shown.digest()),
+        None if !can_be_foreign => return (Found::Malformed, None),
+        None => {
+            let digest = shown.digest();
+            (answers.by_digest(&digest), digest)
         }
-        Ok(Presented::Foreign { digest }) => answers.by_digest(&digest).map(|row| (row, digest)),
     };
     match row {
         None => (Found::Nothing, None),
-        Some((row, digest)) if keywheel_token::same(row.digest(), &digest) => (row.found(), Some(row)),
+        Some(row) if keywheel_token::same(row.digest(), &digest) => (row.found(), Some(row)),
         Some(_) => (Found::WrongSecret, None),
     }
 }
@@ -147,8 +150,8 @@ mod tests {
     const NOW: At = At(EXPIRY - 1);
 
     fn ask(scene: &Scene, text: &str, freshness: Freshness, now: At) -> Verdict {
-        let presented = keywheel_token::read(text, &Brand::default());
-        check(&scene.answers, &Asked { presented, scopes: &[], from: None }, freshness, now).0
+        let shown = keywheel_token::look(text.as_bytes(), &Brand::default());
+        check(&scene.answers, &Asked { shown, scopes: &[], from: None }, freshness, now).0
     }
 
     /// Every state against every freshness; the last column is what an edge off the roster says.
@@ -205,17 +208,17 @@ mod tests {
     #[test]
     fn scopes_and_addresses_are_required() {
         let scene = Scene::new();
-        let presented = keywheel_token::read(scene.key("active"), &Brand::default());
+        let shown = keywheel_token::look(scene.key("active").as_bytes(), &Brand::default());
         let ask = |scopes: &[&str], from: Option<&str>| {
             let from = from.map(|text| text.parse().unwrap());
-            scene::word(check(&scene.answers, &Asked { presented, scopes, from }, FRESH, NOW).0)
+            scene::word(check(&scene.answers, &Asked { shown, scopes, from }, FRESH, NOW).0)
         };
         assert_eq!(ask(&["read"], None), "valid");
         assert_eq!(ask(&["read", "admin"], None), "insufficient_scope");
-        let presented = keywheel_token::read(scene.key("bound"), &Brand::default());
+        let shown = keywheel_token::look(scene.key("bound").as_bytes(), &Brand::default());
         let ask = |from: Option<&str>| {
             let from = from.map(|text| text.parse().unwrap());
-            scene::word(check(&scene.answers, &Asked { presented, scopes: &[], from }, FRESH, NOW).0)
+            scene::word(check(&scene.answers, &Asked { shown, scopes: &[], from }, FRESH, NOW).0)
         };
         assert_eq!(ask(Some("10.1.2.3")), "valid");
         assert_eq!(ask(Some("11.1.2.3")), "forbidden_address");

@@ -19,20 +19,17 @@ pub fn same(one: &Digest, other: &Digest) -> bool {
     differing.ct_eq(&0).into()
 }
 
-/// The digest of a key of ours: SHA-256 over kid and secret, 53 bytes, which is one block.
-pub(crate) fn digest_ours(kid: &[u8], secret: &[u8]) -> Digest {
-    digest_of(&[kid, secret])
-}
-
 /// The digest of an imported key: SHA-256 of its whole text. Whether the text could be such a key is
 /// for [`crate::read()`] to say.
 pub fn digest_foreign(text: impl AsRef<[u8]>) -> Digest {
     digest_of(&[text.as_ref()])
 }
 
+/// SHA-256 over parts of a text: a key of ours has kid and secret, 53 bytes, which is one block.
+///
 /// The hasher keeps a copy of what it reads. It stays in one place, where it is wiped: each move would
 /// leave that copy behind on the stack.
-fn digest_of(parts: &[&[u8]]) -> Digest {
+pub(crate) fn digest_of(parts: &[&[u8]]) -> Digest {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part);

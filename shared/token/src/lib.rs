@@ -30,6 +30,6 @@ pub use credential::{Credential, Signer, verify};
 pub use digest::{digest_foreign, digest_hex, parse_digest_hex, same};
 pub use error::{Malformed, TokenError};
 pub use mint::{Fresh, mint};
-pub use presented::{FOREIGN_BYTES, Presented, read};
+pub use presented::{FOREIGN_BYTES, Presented, Shown, look, read};
 pub use seal::{Opener, Recipient, Sealed, seal};
 pub use secret::{KeyText, Seed};

@@ -2,7 +2,7 @@
 
 use crate::base62::{self, CHECKSUM_BYTES};
 use crate::brand::Brand;
-use crate::presented::{KID_BYTES, SECRET_BYTES, read_ours};
+use crate::presented::{KID_BYTES, Presented, SECRET_BYTES, read};
 use crate::secret::KeyText;
 use keywheel_domain::{Digest, Kid};
 use zeroize::Zeroizing;
@@ -33,14 +33,15 @@ pub fn mint(brand: &Brand) -> Fresh {
     text.extend(checksum.map(char::from));
 
     // Reading it back is the check that mint and edge agree on the format.
-    let (kid, digest) = read_ours(text.as_bytes(), brand).expect("a minted key is well-formed");
+    let Ok(Presented::Ours { kid, digest }) = read(text.as_bytes(), brand) else {
+        unreachable!("a minted key is well-formed")
+    };
     Fresh { text: KeyText::from_wiped(text), kid, digest }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::presented::{Presented, read};
     use std::collections::BTreeSet;
 
     #[test]

@@ -3,9 +3,10 @@
 
 use crate::base62::{self, CHECKSUM_BYTES};
 use crate::brand::Brand;
-use crate::digest::{digest_foreign, digest_ours};
+use crate::digest::digest_of;
 use crate::error::Malformed;
 use keywheel_domain::{Digest, Kid};
+use std::fmt;
 
 /// How long a foreign key may be, in bytes.
 pub const FOREIGN_BYTES: std::ops::RangeInclusive<usize> = 8..=512;
@@ -30,20 +31,77 @@ pub enum Presented {
     },
 }
 
+/// A text that may be a key, before it is hashed: its row can be fetched from memory meanwhile.
+#[derive(Clone, Copy)]
+pub struct Shown<'a> {
+    kid: Option<Kid>,
+    rest: Rest<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Rest<'a> {
+    /// What is hashed, one after the other.
+    Text([&'a [u8]; 2]),
+    Hashed(Digest),
+}
+
+impl Shown<'_> {
+    /// Its public lookup id; none of a foreign text.
+    pub fn kid(&self) -> Option<Kid> {
+        self.kid
+    }
+
+    /// Its SHA-256, as [`Presented`] has it.
+    pub fn digest(&self) -> Digest {
+        match self.rest {
+            Rest::Text(parts) => digest_of(&parts),
+            Rest::Hashed(digest) => digest,
+        }
+    }
+}
+
+impl From<Presented> for Shown<'_> {
+    fn from(presented: Presented) -> Self {
+        match presented {
+            Presented::Ours { kid, digest } => Self { kid: Some(kid), rest: Rest::Hashed(digest) },
+            Presented::Foreign { digest } => Self { kid: None, rest: Rest::Hashed(digest) },
+        }
+    }
+}
+
+impl From<Shown<'_>> for Presented {
+    fn from(shown: Shown<'_>) -> Self {
+        let digest = shown.digest();
+        match shown.kid {
+            Some(kid) => Presented::Ours { kid, digest },
+            None => Presented::Foreign { digest },
+        }
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
 /// Reads a shown text. One that begins with our brand is ours, and must be wholly valid.
 ///
 /// # Errors
 /// Says what is wrong with it. A foreign text must be [`FOREIGN_BYTES`] of printable ASCII.
 pub fn read(text: impl AsRef<[u8]>, brand: &Brand) -> Result<Presented, Malformed> {
-    let text = text.as_ref();
-    if text.starts_with(brand.claim().as_bytes()) {
-        read_ours(text, brand).map(|(kid, digest)| Presented::Ours { kid, digest })
-    } else {
-        read_foreign(text)
-    }
+    look(text.as_ref(), brand).map(Presented::from)
 }
 
-pub(crate) fn read_ours(text: &[u8], brand: &Brand) -> Result<(Kid, Digest), Malformed> {
+/// The same without its hash.
+///
+/// # Errors
+/// As [`read()`].
+pub fn look<'a>(text: &'a [u8], brand: &Brand) -> Result<Shown<'a>, Malformed> {
+    if text.starts_with(brand.claim().as_bytes()) { look_at_ours(text, brand) } else { look_at_foreign(text) }
+}
+
+fn look_at_ours<'a>(text: &'a [u8], brand: &Brand) -> Result<Shown<'a>, Malformed> {
     let body = text.strip_prefix(brand.prefix().as_bytes()).ok_or(Malformed::Environment)?;
     if body.len() != BODY_BYTES {
         return Err(Malformed::Length);
@@ -58,23 +116,23 @@ pub(crate) fn read_ours(text: &[u8], brand: &Brand) -> Result<(Kid, Digest), Mal
     if !base62::is_checksum(checksum, &text[..text.len() - CHECKSUM_BYTES]) {
         return Err(Malformed::Checksum);
     }
-    Ok((parsed, digest_ours(kid, secret)))
+    Ok(Shown { kid: Some(parsed), rest: Rest::Text([kid, secret]) })
 }
 
-fn read_foreign(text: &[u8]) -> Result<Presented, Malformed> {
+fn look_at_foreign(text: &[u8]) -> Result<Shown<'_>, Malformed> {
     if !FOREIGN_BYTES.contains(&text.len()) {
         return Err(Malformed::Length);
     }
     if !text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
         return Err(Malformed::Unprintable);
     }
-    Ok(Presented::Foreign { digest: digest_foreign(text) })
+    Ok(Shown { kid: None, rest: Rest::Text([text, &[]]) })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::digest_hex;
+    use crate::digest::{digest_foreign, digest_hex};
     use crate::mint::mint;
     use proptest::prelude::*;
 

@@ -85,8 +85,8 @@ impl Edge {
 
     /// What it answers now.
     pub fn answer(&mut self, now: u64, kid: Kid, digest: Digest, is_probe: bool) -> Option<Answered> {
-        let presented = Ok(Presented::Ours { kid, digest });
-        let asked = Asked { presented, scopes: &[], from: None };
+        let shown = Ok(Presented::Ours { kid, digest }.into());
+        let asked = Asked { shown, scopes: &[], from: None };
         Some(self.running(now)?.table.verify(&asked, is_probe))
     }
 

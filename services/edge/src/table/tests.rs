@@ -48,8 +48,8 @@ fn fresh(scene: &Scene) -> Table {
 }
 
 fn ask(table: &Table, text: &str, is_probe: bool) -> Answered {
-    let presented = keywheel_token::read(text, &Brand::default());
-    table.verify(&Asked { presented, scopes: &[], from: None }, is_probe)
+    let shown = keywheel_token::look(text.as_bytes(), &Brand::default());
+    table.verify(&Asked { shown, scopes: &[], from: None }, is_probe)
 }
 
 fn code(table: &Table, text: &str) -> &'static str {

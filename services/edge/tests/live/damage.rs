@@ -145,8 +145,8 @@ impl Oracle {
     fn ask(&self, answers: &Answers) -> Vec<Verdict> {
         let stale = Freshness::Stale { age: Span::secs(60) };
         let one = |key: &String| {
-            let presented = keywheel_token::read(key, &Brand::default());
-            check(answers, &Asked { presented, scopes: &[], from: None }, stale, At(1_800_000_000_001)).0
+            let shown = keywheel_token::look(key.as_bytes(), &Brand::default());
+            check(answers, &Asked { shown, scopes: &[], from: None }, stale, At(1_800_000_000_001)).0
         };
         self.keys.iter().map(one).collect()
     }
