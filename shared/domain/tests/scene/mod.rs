@@ -248,10 +248,9 @@ impl Outcome {
 
     /// It rolled back, to this.
     pub fn event(self) -> Restored {
-        match self.decided.unwrap().unwrap().fact {
-            Fact::RolledBack(restored) => restored,
-            fact => panic!("no rollback: {fact:?}"),
-        }
+        let fact = self.decided.unwrap().unwrap().fact;
+        let Fact::RolledBack(restored) = fact else { panic!("no rollback: {fact:?}") };
+        restored
     }
 
     pub fn words(&self) -> String {

@@ -104,7 +104,7 @@ fn what_was_not_promised_is_refused() {
     assert!(refused(&mut fold, &newer, &later).contains("not empty"));
     let (other, service) = (tempfile::tempdir().unwrap(), open);
     assert!(refused(&mut service(other.path()), &bytes, &head).contains("the whole log"));
-    assert!(OPTIONS.commands);
+    const { assert!(OPTIONS.commands) };
     assert!(fold.load(&keyring(0), None).unwrap().state.revision > 0);
 }
 
