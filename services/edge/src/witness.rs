@@ -138,20 +138,23 @@ async fn look(
     heard: &mut Option<SignedHead>,
 ) -> Result<Option<String>, BusError> {
     let Some(head) = bus.newest_head().await? else { return Ok(None) };
-    let is_ahead = |heads: &Heads| heads.newest().is_some_and(|(seq, _)| seq > replica.fold.head().watermark);
+    let newest = || lock(&replica.witness.0.heads).newest().map_or(0, |(seq, _)| seq);
     let is_new = heard.as_ref() != Some(&head);
-    if !is_new && !is_ahead(&lock(&replica.witness.0.heads)) {
+    if !is_new && newest() <= replica.fold.head().watermark {
         return Ok(None);
     }
     let log = bus.head().await?;
     if is_new {
-        let own = replica.fold.head();
-        if let Heard::Contradicts(reason) = lock(&replica.witness.0.heads).hear(&head, own, log.created) {
+        // Whoever takes both locks takes the fold's first, as the follower does.
+        let fold = replica.fold.lock();
+        let said = lock(&replica.witness.0.heads).hear(&head, fold.head(), log.created);
+        drop(fold);
+        if let Heard::Contradicts(reason) = said {
             replica.doubt(Doubt::Log(reason));
         }
         *heard = Some(head);
     }
-    let newest = lock(&replica.witness.0.heads).newest().map_or(0, |(seq, _)| seq);
+    let newest = newest();
     let is_short = log.seq < newest && newest > replica.fold.head().watermark;
     Ok(is_short.then(|| format!("the log ends at {}, before a signed head at {newest}", log.seq)))
 }

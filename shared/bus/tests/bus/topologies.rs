@@ -13,7 +13,7 @@ async fn what_is_ensured_is_verified() {
     let server = Server::start();
     let bus = server.bus("admin").await;
     let missing = topology::verify(&bus).await.unwrap();
-    assert_eq!(missing.len(), 8, "{missing:#?}");
+    assert_eq!(missing.len(), 9, "{missing:#?}");
     topology::ensure(&bus, 1, 2).await.unwrap();
     assert_eq!(topology::verify(&bus).await.unwrap(), [""; 0]);
     topology::ensure(&bus, 1, 2).await.unwrap();
