@@ -1,10 +1,12 @@
 //! The log as lines of JSON: what it is, each message byte by byte, and how far it went. Such a file is checked with
 //! nothing but the public keys.
 //!
-//!     {"keywheel_log":1,"installation":"…","tenant":null,"from":null,"to":null}
-//!     {"head":{"seq":9,"subject":"…","payload":"<base64>","signer":"U…","signature":"…"}}
-//!     {"seq":1,"time":"…","subject":"…","payload":"<base64>","headers":{"Kw-Signer":"U…","Kw-Signature":"…"}}
-//!     {"end":{"messages":1,"last":1,"chain":"<hex>"}}
+//! ```text
+//! {"keywheel_log":1,"installation":"…","tenant":null,"from":null,"to":null}
+//! {"head":{"seq":9,"subject":"…","payload":"<base64>","signer":"U…","signature":"…"}}
+//! {"seq":1,"time":"…","subject":"…","payload":"<base64>","headers":{"Kw-Signer":"U…","Kw-Signature":"…"}}
+//! {"end":{"messages":1,"last":1,"chain":"<hex>"}}
+//! ```
 
 use crate::inspect::Scope;
 use crate::proof::Evidence;
