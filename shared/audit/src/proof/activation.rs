@@ -46,7 +46,8 @@ pub struct PassedOver {
     pub basis: String,
 }
 
-fn activated(history: &History) -> Result<(&Recorded, &Activated), String> {
+/// The event that handed the key out.
+pub(super) fn activated(history: &History) -> Result<(&Recorded, &Activated), String> {
     let (_, issued) = history.issued()?;
     let found = history.events.iter().find_map(|recorded| match &recorded.event.fact {
         Fact::KeyActivated(activated) if activated.version == issued.version => Some((recorded, activated)),

@@ -1,6 +1,7 @@
 //! The quiet proof: the versions that a rotation took the place of ended because no edge accepted them any more, and
 //! their successor was in use.
 
+use super::activation::activated;
 use super::history::{Happened, History};
 use keywheel_domain::event::{Activated, CoverBasis, Ended, Evidence, QuietProof, Used};
 use keywheel_domain::{At, EdgeId, Fact, Policy, Recorded, Version};
@@ -66,21 +67,10 @@ pub struct Coverage {
 }
 
 fn superseding(history: &History) -> Result<(&Recorded, &Activated), String> {
-    let (_, issued) = history.issued()?;
-    let found = history.events.iter().find_map(|recorded| match &recorded.event.fact {
-        Fact::KeyActivated(activated) if activated.version == issued.version => Some((recorded, activated)),
-        Fact::KeyActivated(_)
-        | Fact::KeyIssued(_)
-        | Fact::KeySeen(_)
-        | Fact::KeyRetired(_)
-        | Fact::RolledBack(_)
-        | Fact::PolicySet(_)
-        | Fact::EdgeAdded(_)
-        | Fact::EdgeRemoved(_) => None,
-    });
-    let (recorded, activated) = found.ok_or_else(|| format!("{} was not activated", issued.version))?;
+    let (recorded, activated) = activated(history)?;
+    let version = activated.version;
     if activated.supersedes.is_empty() {
-        return Err(format!("{} took the place of no version", issued.version));
+        return Err(format!("{version} took the place of no version"));
     }
     Ok((recorded, activated))
 }
