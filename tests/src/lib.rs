@@ -1,6 +1,7 @@
 //! The rig: a whole stack of real processes on free ports, driven as an operator and its clients would.
 //!
 //! # Layout
+//! - [`faults`]: what a fault campaign writes down, and how it is judged
 //! - [`hostile`]: what anybody may send, handed in at each entrance
 //! - [`stack`]: `keywheel up` in a folder of its own, its processes by name, its end
 //! - [`operator`]: commands, states and proofs, by the operator's own credential
@@ -8,6 +9,7 @@
 //! - [`link`]: a connection that can be cut
 //! - [`traffic`]: clients that use the newest key they were delivered, and count what they are answered
 
+pub mod faults;
 pub mod gateway;
 pub mod hostile;
 pub mod link;

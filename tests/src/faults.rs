@@ -1,0 +1,3 @@
+//! The fault campaign: a fleet under traffic, an operator, a nemesis, and a judge who reads what they wrote down.
+
+pub mod ledger;
