@@ -31,6 +31,13 @@ pub enum Entry {
         /// `tenant/client` of each keyring, and whether its class is `strict`.
         keyrings: Vec<(String, bool)>,
     },
+    /// The machine's own clock, read at the beginning and every few seconds: it leads from times in the log to these.
+    Clock {
+        /// When.
+        at: Micros,
+        /// Milliseconds since 1970.
+        wall: u64,
+    },
     /// A command was published; more copies of one id are sent later and may arrive after its outcome.
     Command {
         /// Before the first byte left.
@@ -132,6 +139,8 @@ pub enum Entry {
         keyring: String,
         /// The event as its JSON document (`schemas/`), or `null` where it is not believed.
         event: serde_json::Value,
+        /// The payload as hexadecimal digits, as it was stored: what is judged.
+        payload: String,
     },
     /// What an edge answered with when all was over and it had applied the whole log.
     Table {
