@@ -2,7 +2,7 @@
 
 use crate::follow::{Doubt, Replica};
 use crate::note;
-use keywheel_bus::heads::{Heads, Heard};
+use keywheel_bus::heads::{Heads, Heard, SharedHeads};
 use keywheel_bus::{Bus, BusError};
 use keywheel_runtime::Shutdown;
 use keywheel_wire::chain::Chain;
@@ -33,7 +33,7 @@ pub struct Witness(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    heads: Arc<Mutex<Heads>>,
+    heads: SharedHeads,
     refused: Mutex<Option<String>>,
     kept: Mutex<HeadsNote>,
 }
@@ -55,24 +55,24 @@ impl Witness {
     pub fn restored(watermark: u64, kept: HeadsNote) -> Self {
         let HeadsNote { newest, agreed, refused } = kept.clone();
         let heads = Heads::restored(watermark, newest.map(chained), agreed.map(chained));
-        let (heads, refused) = (Arc::new(Mutex::new(heads)), Mutex::new(refused));
+        let (heads, refused) = (SharedHeads::new(heads), Mutex::new(refused));
         Self(Arc::new(Inner { heads, refused, kept: Mutex::new(kept) }))
     }
 
     /// What the follower holds its steps against.
-    pub fn heads(&self) -> Arc<Mutex<Heads>> {
-        Arc::clone(&self.0.heads)
+    pub fn heads(&self) -> SharedHeads {
+        self.0.heads.clone()
     }
 
     /// The newest head that its own history agrees with.
     pub fn agreed(&self) -> Option<Agrees> {
-        lock(&self.0.heads).agreed().map(told)
+        self.0.heads.agreed().map(told)
     }
 
     /// Why the log is refused, if it is: also after a restart, until the database is set aside.
     pub fn refused(&self) -> Option<String> {
-        let found = || lock(&self.0.heads).contradiction().map(str::to_owned);
-        lock(&self.0.refused).clone().or_else(found)
+        let refused = lock(&self.0.refused).clone();
+        refused.or_else(|| self.0.heads.contradiction())
     }
 
     /// The log is refused from now on.
@@ -82,11 +82,8 @@ impl Witness {
 
     /// What is to be committed with the next rows, when it has changed.
     pub fn note(&self) -> Option<(&'static str, Vec<u8>)> {
-        let (newest, agreed) = {
-            let heads = lock(&self.0.heads);
-            (heads.newest().map(told), heads.agreed().map(told))
-        };
-        let now = HeadsNote { newest, agreed, refused: self.refused() };
+        let newest = self.0.heads.newest().map(told);
+        let now = HeadsNote { newest, agreed: self.agreed(), refused: self.refused() };
         let mut kept = lock(&self.0.kept);
         if *kept == now {
             return None;
@@ -138,17 +135,14 @@ async fn look(
     heard: &mut Option<SignedHead>,
 ) -> Result<Option<String>, BusError> {
     let Some(head) = bus.newest_head().await? else { return Ok(None) };
-    let newest = || lock(&replica.witness.0.heads).newest().map_or(0, |(seq, _)| seq);
+    let newest = || replica.witness.0.heads.newest().map_or(0, |(seq, _)| seq);
     let is_new = heard.as_ref() != Some(&head);
     if !is_new && newest() <= replica.fold.head().watermark {
         return Ok(None);
     }
     let log = bus.head().await?;
     if is_new {
-        // Whoever takes both locks takes the fold's first, as the follower does.
-        let fold = replica.fold.lock();
-        let said = lock(&replica.witness.0.heads).hear(&head, fold.head(), log.created);
-        drop(fold);
+        let said = replica.witness.0.heads.hear(&head, &replica.fold.lock(), log.created);
         if let Heard::Contradicts(reason) = said {
             replica.doubt(Doubt::Log(reason));
         }

@@ -2,7 +2,7 @@
 
 use crate::ahead::{Ahead, PULL, Piece, to_message};
 use crate::error::Trying;
-use crate::heads::{Heads, Heard, steps};
+use crate::heads::{Heard, SharedHeads, steps};
 use crate::{Bus, BusError};
 use async_nats::jetstream::consumer::Consumer;
 use async_nats::jetstream::consumer::pull::Config;
@@ -122,7 +122,7 @@ pub struct Follower {
     durable: String,
     watermark: watch::Sender<u64>,
     known: Option<Head>,
-    heads: Option<Arc<Mutex<Heads>>>,
+    heads: Option<SharedHeads>,
 }
 
 impl Follower {
@@ -139,18 +139,14 @@ impl Follower {
     }
 
     /// Holds what is applied against signed heads: another history than theirs is another log.
-    pub fn witnessed(self, heads: Arc<Mutex<Heads>>) -> Self {
+    pub fn witnessed(self, heads: SharedHeads) -> Self {
         Self { heads: Some(heads), ..self }
-    }
-
-    fn heads(&self) -> Option<MutexGuard<'_, Heads>> {
-        self.heads.as_ref().map(|heads| heads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Where to stop and compare, at or after `seq`.
     fn stop_at(&self, seq: u64) -> u64 {
         let known = self.known.map(|known| known.watermark).filter(|known| *known >= seq);
-        let head = self.heads().and_then(|heads| heads.stop_at(seq));
+        let head = self.heads.as_ref().and_then(|heads| heads.stop_at(seq));
         known.into_iter().chain(head).min().unwrap_or(u64::MAX)
     }
 
@@ -255,13 +251,13 @@ impl Follower {
             let before = fold.head();
             let steps = self.heads.as_ref().map(|_| steps(before, &batch));
             let applied = tokio::task::block_in_place(|| fold.apply_weighed(batch, &notes))?;
-            if let (Some(mut heads), Some(steps)) = (self.heads(), steps) {
+            if let (Some(heads), Some(steps)) = (&self.heads, steps) {
                 heads.walked(before, steps);
             }
             (applied, fold.head())
         };
         compare(self.known, head)?;
-        if let Some(Heard::Contradicts(detail)) = self.heads().map(|mut heads| heads.reached(head)) {
+        if let Some(Heard::Contradicts(detail)) = self.heads.as_ref().map(|heads| heads.reached(head)) {
             return Err(TableError::Diverged { seq: head.watermark, detail }.into());
         }
         for (seq, reason) in &applied.alarms {

@@ -5,12 +5,13 @@ use crate::{Bus, BusError};
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use keywheel_domain::At;
 use keywheel_table::fold::Head;
-use keywheel_table::{Message, Weighed};
+use keywheel_table::{Fold, Message, Weighed};
 use keywheel_wire::belief;
 use keywheel_wire::chain::Chain;
 use keywheel_wire::notice::{Notice, SignedHead};
 use keywheel_wire::subject;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Positions of which the running hash is remembered: a head tells of a moment ago.
 const REMEMBERED: usize = 4096;
@@ -122,6 +123,54 @@ impl Heads {
         }
         self.ahead = self.ahead.split_off(&own.watermark);
         heard
+    }
+}
+
+/// The same, shared by who follows the log and who hears of heads. Its lock is never given away and nothing else is
+/// taken under it, so that nobody who waits for a fold can hold it.
+#[derive(Clone, Debug, Default)]
+pub struct SharedHeads(Arc<Mutex<Heads>>);
+
+impl SharedHeads {
+    /// Shares them.
+    pub fn new(heads: Heads) -> Self {
+        Self(Arc::new(Mutex::new(heads)))
+    }
+
+    /// As [`Heads::newest`].
+    pub fn newest(&self) -> Option<(u64, Chain)> {
+        self.lock().newest()
+    }
+
+    /// As [`Heads::agreed`].
+    pub fn agreed(&self) -> Option<(u64, Chain)> {
+        self.lock().agreed()
+    }
+
+    /// As [`Heads::contradiction`].
+    pub fn contradiction(&self) -> Option<String> {
+        self.lock().contradiction().map(str::to_owned)
+    }
+
+    /// As [`Heads::hear`], for the reader whose fold this is: it stands still as long as it is borrowed.
+    pub fn hear(&self, head: &SignedHead, own: &Fold, created: At) -> Heard {
+        self.lock().hear(head, own.head(), created)
+    }
+
+    pub(crate) fn stop_at(&self, seq: u64) -> Option<u64> {
+        self.lock().stop_at(seq)
+    }
+
+    pub(crate) fn walked(&self, before: Head, steps: Vec<(u64, Chain)>) {
+        self.lock().walked(before, steps);
+    }
+
+    pub(crate) fn reached(&self, own: Head) -> Heard {
+        self.lock().reached(own)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heads> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
