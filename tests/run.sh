@@ -8,7 +8,8 @@ usage() {
 usage: tests/run.sh [all]      format, lints, documentation, build, tests, plain client, dependencies
        tests/run.sh fuzz [--minutes N] [ENTRANCE...]
                                looks for bytes that break a promise, N minutes in all (10)
-       tests/run.sh faults     reserved: long fault runs
+       tests/run.sh faults [--minutes N] [--seed S] [--output json] [...]
+                               attacks an installation for N minutes (5) and judges its answers
        tests/run.sh bench edge [--only NAME] [--seed N] [--quick]
                                figures of the edge beside their floors, as a table
        tests/run.sh bench fleet [--quick]
@@ -47,11 +48,12 @@ fuzz)
     shift
     exec bash tests/fuzz/run.sh "$@"
     ;;
+faults) shift ;;
 -h | --help | help)
     usage
     exit 0
     ;;
-faults | mutants)
+mutants)
     echo "run.sh: '$1' is not there yet" >&2
     exit 2
     ;;
@@ -171,6 +173,13 @@ library() {
         cargo check --locked -p keywheel-edge --no-default-features --features axum --lib --examples
 }
 
+# An installation under attack. What is written lies below .cache/faults, and stays there where a promise was broken.
+faults() {
+    nats >&2 || return 1
+    cargo build --quiet --locked -p keywheel -p keywheel-tests --bins || return 1
+    KEYWHEEL_BIN="$root/target/debug/keywheel" target/debug/faults --dir .cache/faults "$@"
+}
+
 # On optimised binaries, with nothing else of ours running.
 bench() {
     nats || return 1
@@ -189,8 +198,8 @@ deny() {
     fi
 }
 
-if [ "$mode" = bench ]; then
-    bench "$@"
+if [ "$mode" = bench ] || [ "$mode" = faults ]; then
+    "$mode" "$@"
     exit
 fi
 
@@ -209,6 +218,7 @@ step_if_ready "tests" run_tests
 step_if_ready "documentation tests" cargo test --workspace --locked --doc
 step_if_ready "figures can be taken" cargo test -q --locked -p keywheel-tests --bench edge -- --quick
 step_if_ready "figures of the past can be taken" cargo test -q --locked -p keywheel-tests --bench past -- --quick
+step_if_ready "a short fault campaign" faults --minutes 1.2 --seed "${KEYWHEEL_FAULTS_SEED:-6}"
 step_if_ready "plain NATS client" bash tests/plain_client/run.sh
 step "licences, sources, bans" deny || true
 

@@ -1,4 +1,4 @@
-//! Bytes that are nearly right: samples cut, doubled, joined and changed, from a seed that is told.
+//! Chance from a seed, and bytes that are nearly right: samples cut, doubled, joined and changed, from a seed that is told.
 
 /// SplitMix64: one seed gives one run.
 #[derive(Clone, Debug)]
@@ -10,7 +10,8 @@ impl Chance {
         Self(seed)
     }
 
-    fn draw(&mut self) -> u64 {
+    /// Any number.
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -18,9 +19,24 @@ impl Chance {
     }
 
     /// An index into something that holds `length`; 0 where it holds nothing.
-    fn index(&mut self, length: usize) -> usize {
+    pub fn index(&mut self, length: usize) -> usize {
         let length = u64::try_from(length.max(1)).unwrap_or(1);
         usize::try_from(self.draw() % length).unwrap_or(0)
+    }
+
+    /// One of `low..high`.
+    pub fn within(&mut self, low: u64, high: u64) -> u64 {
+        low + self.draw() % (high.saturating_sub(low)).max(1)
+    }
+
+    /// True so many times in a hundred.
+    pub fn percent(&mut self, of_hundred: u64) -> bool {
+        self.within(0, 100) < of_hundred
+    }
+
+    /// Another stream of chance that this one leads to.
+    pub fn branch(&mut self) -> Chance {
+        Chance(self.draw())
     }
 
     /// One of the samples, changed in a few places.

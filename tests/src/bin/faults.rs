@@ -1,0 +1,96 @@
+//! Runs a fault campaign and says what it shows: `tests/run.sh faults`.
+
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use keywheel_tests::faults::campaign::{self, Verdict};
+use keywheel_tests::faults::settings::Settings;
+use keywheel_tests::stack::binary;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Attacks a whole installation, and judges every answer that it gave.
+#[derive(Parser)]
+#[command(
+    name = "tests/run.sh faults",
+    after_help = "\
+Examples:
+  tests/run.sh faults                          five minutes of faults, with a new seed
+  tests/run.sh faults --minutes 60 --seed 7    the same faults for the same seed
+
+Ends with 0 where no promise was broken, else with 1; the ledger is kept then."
+)]
+struct Arguments {
+    /// How long faults are done
+    #[arg(long, value_name = "N", default_value_t = 5.0)]
+    minutes: f64,
+    /// Where everything random comes from
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// How many edges
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    edges: usize,
+    /// How many keyrings
+    #[arg(long, value_name = "N", default_value_t = 56)]
+    keyrings: usize,
+    /// Folder for the ledger and, below it, for the installation
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Keep ledger and installation also where nothing was found
+    #[arg(long)]
+    keep: bool,
+    /// How to say what it shows
+    #[arg(long, default_value = "text")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let seed = arguments.seed.unwrap_or_else(|| u64::from(keywheel_token::id::fresh() as u32));
+    let folder = std::path::absolute(&arguments.dir)?.join(format!("seed-{seed}"));
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let settings = Settings {
+        seed,
+        length: Duration::from_secs_f64(arguments.minutes * 60.0),
+        edges: arguments.edges,
+        keyrings: arguments.keyrings,
+        binary: binary()?,
+        home: folder.join("home"),
+        ledger: folder.join("ledger.jsonl"),
+    };
+    let again = format!("tests/run.sh faults --minutes {} --seed {seed}", arguments.minutes);
+    let is_text = arguments.output == Output::Text;
+    let say = |line: &str| if is_text { println!("{line}") } else { eprintln!("{line}") };
+    say(&format!("seed {seed}; again with: {again}"));
+    let verdict = tokio::runtime::Runtime::new()?.block_on(campaign::run(&settings, say))?;
+    let is_clean = verdict.violations.is_empty();
+    match arguments.output {
+        Output::Text => tell(&verdict),
+        Output::Json => println!(
+            "{}",
+            serde_json::json!({
+                "summary": verdict.summary, "violations": verdict.violations, "again": again,
+            })
+        ),
+    }
+    if is_clean && !arguments.keep {
+        std::fs::remove_dir_all(&folder)?;
+    } else {
+        say(&format!("kept: {}; again with: {again}", settings.ledger.display()));
+    }
+    Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn tell(verdict: &Verdict) {
+    println!("{}", verdict.summary);
+    for violation in &verdict.violations {
+        println!("VIOLATION {violation}");
+    }
+    println!("{} violations", verdict.violations.len());
+}

@@ -1,0 +1,169 @@
+//! The installation under attack: made by `keywheel up`, then run process by process as in production.
+//!
+//! `up` lays out streams, credentials and configuration and puts the edges on the roster. What it started is then
+//! started again with the same arguments by the harness itself, which can so keep a process down, put a link
+//! before it, or give it another clock.
+
+use super::plan::{Role, Target};
+use super::process::{Process, Recipe, until};
+use super::settings::{LEASE_TEXT, REPLICAS, Settings};
+use crate::Operator;
+use crate::stack::{Context, Stack, StackOptions};
+use anyhow::{Context as _, ensure};
+use keywheel_domain::{Address, Tenant};
+use keywheel_stack::spawn::Spawner;
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Every process by name.
+pub struct Fleet {
+    /// What `up` wrote: where the bus and the edges are.
+    pub context: Context,
+    processes: BTreeMap<String, Arc<Process>>,
+    http: reqwest::Client,
+}
+
+#[derive(Deserialize)]
+struct Child {
+    name: String,
+    pid: u32,
+}
+
+/// What `/v1/info` says of an edge.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Info {
+    /// Its watermark.
+    pub watermark: u64,
+    /// Digest of its table.
+    pub digest: String,
+    /// Whether it is fresh.
+    pub lease: Lease,
+}
+
+/// Its lease.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Lease {
+    /// Whether it holds.
+    pub fresh: bool,
+}
+
+impl Fleet {
+    /// Makes the installation, and starts everything in it.
+    ///
+    /// # Errors
+    /// When something does not come up in time.
+    pub async fn start(settings: &Settings) -> anyhow::Result<Fleet> {
+        let (context, recipes) = lay_out(settings).await?;
+        let spawner = Spawner::start()?;
+        let started = recipes.into_iter().map(|recipe| {
+            let name = recipe.name.clone();
+            (name, Process::start(recipe, &spawner))
+        });
+        let processes = started.collect();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
+        let fleet = Fleet { context, processes, http };
+        fleet.await_ready().await?;
+        Ok(fleet)
+    }
+
+    /// Whom faults can be done to.
+    pub fn targets(&self) -> Vec<Target> {
+        self.processes.keys().map(|name| Target { name: name.clone(), role: role(name) }).collect()
+    }
+
+    /// A process.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn process(&self, name: &str) -> anyhow::Result<&Arc<Process>> {
+        self.processes.get(name).with_context(|| format!("no process {name}"))
+    }
+
+    /// Every process.
+    pub fn processes(&self) -> impl Iterator<Item = &Arc<Process>> {
+        self.processes.values()
+    }
+
+    /// What an edge says of itself, if it answers.
+    pub async fn info(&self, http: &str) -> Option<Info> {
+        self.http.get(format!("{http}/v1/info")).send().await.ok()?.json().await.ok()
+    }
+
+    async fn await_ready(&self) -> anyhow::Result<()> {
+        for edge in &self.context.edges {
+            let what = format!("edge {} is ready", edge.id);
+            until(&what, PATIENCE, || async {
+                self.info(&edge.http).await.is_some_and(|info| info.lease.fresh)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Ends everything in good order: edges, services, bus.
+    pub async fn stop(&self) {
+        for wanted in [Role::Edge, Role::Service, Role::Bus] {
+            let of_role = self.processes().filter(|process| role(&process.recipe.name) == wanted);
+            let ending: Vec<_> = of_role
+                .cloned()
+                .map(|process| tokio::spawn(async move { process.down(Signal::SIGTERM).await }))
+                .collect();
+            for task in ending {
+                // One that does not end in time was killed.
+                let _ = task.await;
+            }
+        }
+    }
+}
+
+fn role(process: &str) -> Role {
+    match process {
+        name if name.starts_with("edge-") => Role::Edge,
+        name if name.starts_with("nats") => Role::Bus,
+        _ => Role::Service,
+    }
+}
+
+/// Has `up` make the installation, sets the policies, notes how each process was started, and stops it all.
+async fn lay_out(settings: &Settings) -> anyhow::Result<(Context, Vec<Recipe>)> {
+    let options = StackOptions {
+        binary: settings.binary.clone(),
+        home: settings.home.clone(),
+        edges: settings.edges,
+        lease: LEASE_TEXT,
+        replicas: REPLICAS,
+        restart: true,
+    };
+    let stack = tokio::task::block_in_place(|| Stack::start(&options))?;
+    let operator = Operator::connect(&stack.context).await?;
+    for (tenant, is_strict) in Settings::tenants() {
+        let address = Address::Tenant(Tenant::parse(&tenant)?);
+        operator.policy(&address, Settings::policy(is_strict)).await?;
+    }
+    operator.bus.close().await;
+    let recipes = recipes(stack.home())?;
+    let context = stack.context.clone();
+    tokio::task::block_in_place(|| stack.stop())?;
+    Ok((context, recipes))
+}
+
+/// How each child of the `up` that runs in `home` was started, as the system tells it.
+fn recipes(home: &Path) -> anyhow::Result<Vec<Recipe>> {
+    let children: Vec<Child> = serde_json::from_slice(&std::fs::read(home.join("processes.json"))?)?;
+    let recipe = |Child { name, pid }: Child| {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline"))?;
+        let mut words = line.split_terminator('\0').map(str::to_owned);
+        let program = words.next().with_context(|| format!("how {name} was started"))?;
+        let log = home.join("logs").join(format!("{name}.log"));
+        Ok(Recipe { name, program: program.into(), args: words.collect(), environment: Vec::new(), log })
+    };
+    let recipes = children.into_iter().map(recipe).collect::<anyhow::Result<Vec<Recipe>>>()?;
+    ensure!(recipes.iter().any(|recipe| role(&recipe.name) == Role::Bus), "up started no bus");
+    Ok(recipes)
+}

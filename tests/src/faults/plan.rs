@@ -1,0 +1,142 @@
+//! What the nemesis will do: what, to whom, when and for how long, decided from the seed alone.
+
+use crate::hostile::chance::Chance;
+use std::fmt;
+use std::time::Duration;
+
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// SIGKILL; it stays dead for the time.
+    Kill,
+    /// SIGSTOP, and SIGCONT at the end.
+    Pause,
+    /// SIGTERM to a bus node, started again at the end.
+    Restart,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 3] = [Kind::Kill, Kind::Pause, Kind::Restart];
+
+    /// As the ledger names it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Kill => "kill",
+            Kind::Pause => "pause",
+            Kind::Restart => "restart",
+        }
+    }
+
+    /// How often it is chosen, beside the others.
+    fn weight(self) -> u64 {
+        match self {
+            Kind::Kill | Kind::Pause => 4,
+            Kind::Restart => 1,
+        }
+    }
+
+    fn is_for(self, target: &Target) -> bool {
+        match self {
+            Kind::Kill | Kind::Pause => true,
+            Kind::Restart => target.role == Role::Bus,
+        }
+    }
+}
+
+/// What a process is to the campaign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A bus node.
+    Bus,
+    /// One of the services that decide.
+    Service,
+    /// An edge.
+    Edge,
+}
+
+/// Somebody to whom faults are done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name of its process.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+}
+
+/// A fault to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// From 1.
+    pub number: u32,
+    /// From the beginning of the faults.
+    pub at: Duration,
+    /// How long.
+    pub lasts: Duration,
+    /// What.
+    pub kind: Kind,
+    /// To whom: the name of a process.
+    pub target: String,
+}
+
+impl Fault {
+    fn end(&self) -> Duration {
+        self.at + self.lasts
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { number, at, lasts, kind, target } = self;
+        write!(f, "#{number:<4} {:>8.2} s  {:<8} {target:<14} for {lasts:.2?}", at.as_secs_f64(), kind.word())
+    }
+}
+
+/// Faults come in storms, with calms between them in which everything that was promised has to come about.
+const STORM: Duration = Duration::from_secs(20);
+const CALM: Duration = Duration::from_secs(10);
+/// As many as this at once, one to a target, one bus node among them: else no bound could be promised.
+const AT_ONCE: usize = 3;
+const LASTS_MS: (u64, u64) = (200, 8000);
+const GAP_MS: (u64, u64) = (200, 2200);
+
+/// Plans the faults of a campaign: the same seed, length and targets give the same plan.
+pub fn plan(seed: u64, length: Duration, targets: &[Target], kinds: &[Kind]) -> Vec<Fault> {
+    let mut chance = Chance::new(seed);
+    let mut faults: Vec<Fault> = Vec::new();
+    let mut at = Duration::ZERO;
+    let mut storm_ends = STORM;
+    loop {
+        at += Duration::from_millis(chance.within(GAP_MS.0, GAP_MS.1));
+        if at >= storm_ends {
+            (at, storm_ends) = (storm_ends + CALM, storm_ends + CALM + STORM);
+        }
+        let most = storm_ends.min(length).saturating_sub(at);
+        if at >= length {
+            return faults;
+        }
+        let lasts = Duration::from_millis(chance.within(LASTS_MS.0, LASTS_MS.1)).min(most);
+        let running: Vec<&Fault> = faults.iter().filter(|fault| fault.end() > at).collect();
+        let free = |target: &&Target| {
+            running.iter().all(|fault| fault.target != target.name)
+                && (target.role != Role::Bus || !running.iter().any(|fault| is_bus(targets, fault)))
+        };
+        let free: Vec<&Target> = targets.iter().filter(free).collect();
+        if running.len() >= AT_ONCE || free.is_empty() {
+            continue;
+        }
+        let target = free[chance.index(free.len())];
+        let Some(kind) = draw(&mut chance, kinds.iter().filter(|kind| kind.is_for(target))) else { continue };
+        let number = u32::try_from(faults.len()).unwrap_or(u32::MAX).saturating_add(1);
+        faults.push(Fault { number, at, lasts, kind, target: target.name.clone() });
+    }
+}
+
+fn is_bus(targets: &[Target], fault: &Fault) -> bool {
+    targets.iter().any(|target| target.name == fault.target && target.role == Role::Bus)
+}
+
+fn draw<'a>(chance: &mut Chance, kinds: impl Iterator<Item = &'a Kind>) -> Option<Kind> {
+    let tickets: Vec<Kind> = kinds.flat_map(|kind| (0..kind.weight()).map(|_| *kind)).collect();
+    tickets.get(chance.index(tickets.len())).copied()
+}
