@@ -4,7 +4,7 @@ use crate::serve::Run;
 use clap::{Parser, Subcommand};
 use keywheel_cli::{GlobalOptions, Operator, Output};
 use keywheel_runtime::{exit, plain};
-use keywheel_stack::{EdgeCommand, Up};
+use keywheel_stack::{Doctor, EdgeCommand, Up};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -31,6 +31,7 @@ enum Command {
     Run(Run),
     #[command(subcommand)]
     Edge(EdgeCommand),
+    Doctor(Doctor),
     #[command(flatten)]
     Operator(Operator),
 }
@@ -66,6 +67,7 @@ impl Arguments {
             Command::Run(run) => run.run(),
             Command::Up(up) => block_on(up.run(&for_stack(&self.options))),
             Command::Edge(edge) => block_on(edge.run(&for_stack(&self.options))),
+            Command::Doctor(doctor) => block_on(doctor.run(&for_stack(&self.options))),
             Command::Operator(operator) => block_on(keywheel_cli::run(operator, &self.options)),
         }
     }

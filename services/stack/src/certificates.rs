@@ -83,6 +83,20 @@ pub fn withdraw(home: &Home, role: &str) -> Result<()> {
     remove(&key)
 }
 
+/// Every certificate of the home, with the Unix second at which it ends, or why that cannot be read.
+pub fn expiries(home: &Home) -> Vec<(PathBuf, Result<i64, String>)> {
+    let found = std::fs::read_dir(home.tls()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> =
+        found.filter(|path| path.extension().is_some_and(|it| it == "pem")).collect();
+    files.sort();
+    let end = |path: &Path| {
+        let text = read(path)?.unwrap_or_default();
+        anyhow::Ok(ends(&parse(path, &text)?, path)?.unix_timestamp())
+    };
+    let read = |path: PathBuf| (end(&path).map_err(|error| format!("{error:#}")), path);
+    files.into_iter().map(read).map(|(end, path)| (path, end)).collect()
+}
+
 fn moment(unix_ms: u64) -> Result<OffsetDateTime> {
     let seconds = i64::try_from(unix_ms / 1000).context("this machine's clock is far off")?;
     OffsetDateTime::from_unix_timestamp(seconds).context("this machine's clock is far off")

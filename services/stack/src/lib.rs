@@ -1,7 +1,8 @@
-//! The local stack: `keywheel up` runs everything on one machine, `keywheel edge add|remove|snapshot` changes its fleet.
+//! The local stack: `keywheel up` runs everything on one machine, `keywheel edge add|remove|snapshot` changes its fleet,
+//! `keywheel doctor` says what is wrong with it.
 //!
 //! # Layout
-//! - [`up`], [`edge_cli`], [`snapshot_cli`]: the commands
+//! - [`up`], [`edge_cli`], [`snapshot_cli`], [`doctor`]: the commands
 //! - [`plan`]: what a start will run, from what the [`home`] remembers ([`settings`]) and the command line says
 //! - [`accounts`], [`permissions`], [`nats_conf`]: who may do what on the bus, as a server configuration
 //! - [`certificates`], [`tls_flags`]: TLS on the bus
@@ -18,6 +19,7 @@ pub mod admission;
 pub mod certificates;
 pub mod children;
 pub mod context;
+pub mod doctor;
 pub mod edge_cli;
 pub mod failure;
 pub mod home;
@@ -40,6 +42,7 @@ pub mod tls_flags;
 pub mod up;
 pub mod verify;
 
+pub use doctor::Doctor;
 pub use edge_cli::EdgeCommand;
 pub use failure::{Options, Output};
 pub use up::Up;

@@ -1,6 +1,7 @@
 //! Questions over plain HTTP: to the server's monitoring port, and to edges whether they are ready.
 
 use anyhow::{Context as _, Result};
+use keywheel_wire::text;
 use reqwest::Client;
 use serde_json::Value;
 use std::time::Duration;
@@ -41,6 +42,26 @@ impl Monitor {
         let config = &says["jetstream"]["config"];
         anyhow::ensure!(config.is_object(), "the server at {monitor_url} has no JetStream");
         Ok(config["sync_always"].as_bool().unwrap_or(false))
+    }
+
+    /// That server's wall clock, in Unix milliseconds.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub async fn clock_ms(&self, monitor_url: &str) -> Result<u64> {
+        let says = self.ask(&format!("{monitor_url}/varz")).await?;
+        let now = says["now"].as_str().context("the server does not say what time it is")?;
+        Ok(text::parse_moment(now).map_err(anyhow::Error::msg)?.0)
+    }
+
+    /// Nothing where the edge at `url` is ready, else why it is not.
+    ///
+    /// # Errors
+    /// When it does not answer as an edge does.
+    pub async fn readiness(&self, url: &str) -> Result<Option<String>> {
+        let says = self.ask(&format!("{url}/readyz")).await?;
+        let ready = says["ready"].as_bool().with_context(|| format!("{url} is no edge"))?;
+        Ok((!ready).then(|| says["reason"].as_str().unwrap_or("it does not say why").to_owned()))
     }
 
     /// The port on which that server takes clients.

@@ -9,6 +9,7 @@ use crate::permissions::Role;
 use crate::settings::{Fleet, LEASE, Server, Settings};
 use anyhow::Result;
 use keywheel_bus::connect::read_signers;
+use keywheel_domain::EdgeId;
 use std::path::{Path, PathBuf};
 
 /// An installation and the home in which its edges are kept.
@@ -20,6 +21,8 @@ pub struct Place {
     pub settings: Settings,
     /// File with the operator's seed.
     pub operator: PathBuf,
+    /// File that says whose events are believed.
+    pub signers: PathBuf,
     context: PathBuf,
 }
 
@@ -29,6 +32,23 @@ impl Place {
     /// # Errors
     /// When there is neither a stack nor a context, or nothing says who may make durables.
     pub fn find(at: &Where, context: Option<&Path>) -> Result<Place> {
+        let place = Place::look(at, context)?;
+        if let Server::Existing { admin, .. } = &place.settings.server {
+            if admin.as_os_str().is_empty() {
+                let detail = "name --admin-credentials FILE: durables are its to make";
+                return Err(Failure::usage(detail).into());
+            }
+            bring_signers(&place.home, &place.signers)?;
+        }
+        Ok(place)
+    }
+
+    /// The same for whoever only looks: nothing is written, and the administrator's credential may be elsewhere
+    /// (an empty path).
+    ///
+    /// # Errors
+    /// When there is neither a stack nor a context.
+    pub fn look(at: &Where, context: Option<&Path>) -> Result<Place> {
         let named = context.map(Context::load).transpose()?.flatten();
         let home = match named.as_ref().and_then(|context| context.home.as_ref()) {
             Some(home) => Home::at(home)?,
@@ -42,24 +62,24 @@ impl Place {
                 admin.clone_from(file);
             }
             let operator = home.credential(&Role::Operator.name());
-            return Ok(Place { home, settings, operator, context });
+            let signers = home.signers();
+            return Ok(Place { home, settings, operator, signers, context });
         }
         let named = match named {
             Some(named) => named,
             None => Context::load(&context)?.ok_or_else(|| nothing_at(&home))?,
         };
-        Place::of_cluster(at, home, named, context)
+        Ok(Place::of_cluster(at, home, named, context))
     }
 
-    fn of_cluster(at: &Where, home: Home, named: Context, context: PathBuf) -> Result<Place> {
-        let admin = at.admin_credentials.clone().or(named.admin_credentials);
-        let admin =
-            admin.ok_or_else(|| Failure::usage("name --admin-credentials FILE: durables are its to make"))?;
-        bring_signers(&home, named.signers.as_deref())?;
+    fn of_cluster(at: &Where, home: Home, named: Context, context: PathBuf) -> Place {
+        let admin = at.admin_credentials.clone().or(named.admin_credentials).unwrap_or_default();
         let server = Server::Existing { url: named.nats_url, monitor: None, admin, tls: named.tls };
         let lease = named.lease.unwrap_or_else(|| LEASE.to_string());
         let settings = Settings { server, port_base: None, lease, instances: 1 };
-        Ok(Place { home, settings, operator: named.credentials, context })
+        let signers = if home.signers().exists() { None } else { named.signers };
+        let signers = signers.unwrap_or_else(|| home.signers());
+        Place { home, settings, operator: named.credentials, signers, context }
     }
 
     /// Nothing can be changed in a home whose server does not run.
@@ -87,6 +107,16 @@ impl Place {
         Fleet::load(&self.home)
     }
 
+    /// The edges that the context names, with their HTTP addresses.
+    ///
+    /// # Errors
+    /// When the context is damaged.
+    pub fn edges(&self) -> Result<Vec<(EdgeId, String)>> {
+        let context = Context::load(&self.context)?;
+        let edges = context.map(|context| context.edges).unwrap_or_default();
+        Ok(edges.into_iter().filter_map(|edge| Some((EdgeId::parse(&edge.id).ok()?, edge.http))).collect())
+    }
+
     /// Writes our server's configuration anew and has it read.
     ///
     /// # Errors
@@ -110,16 +140,15 @@ impl Place {
 }
 
 /// An edge added here is told whose events it believes by a file of this home.
-fn bring_signers(home: &Home, named: Option<&Path>) -> Result<()> {
+fn bring_signers(home: &Home, named: &Path) -> Result<()> {
     let path = home.signers();
     if path.exists() {
         return Ok(());
     }
-    let missing = || {
+    if named == path {
         let detail = "signers: the context names no signers file; put the installation's at ";
-        Failure::misconfigured(format!("{detail}{}", path.display()))
-    };
-    let named = named.ok_or_else(missing)?;
+        return Err(Failure::misconfigured(format!("{detail}{}", path.display())).into());
+    }
     let unusable = |error: String| Failure::misconfigured(format!("signers: {error}"));
     let signers = read_signers(named).map_err(unusable)?;
     home.create()?;

@@ -17,6 +17,7 @@
 //! - [`parcel`]: sealed secrets, staged and delivered
 //! - [`pulses`], [`reports`], [`notices`]: what goes beside the log; [`heads`]: signed heads, held against it
 //! - [`snapshots`]: of the table, put and read chunk by chunk
+//! - [`survey`]: what there is, for whoever looks for what is wrong
 //! - [`ask`]: micro service registration, questions and answers
 //! - [`BusError`]: what can go wrong
 
@@ -42,6 +43,7 @@ pub mod reports;
 pub mod results;
 pub mod snapshots;
 pub mod station;
+pub mod survey;
 mod tls;
 pub mod topology;
 

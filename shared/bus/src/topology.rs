@@ -117,25 +117,40 @@ pub async fn ensure(bus: &Bus, replicas: usize, instances: u32) -> Result<(), Bu
     for config in streams(replicas) {
         bus.context().get_or_create_stream(config).await.trying("creating a stream")?;
     }
+    for (stream, config) in durables(instances) {
+        ensure_durable(bus, stream, config).await?;
+    }
+    Ok(())
+}
+
+/// The durables of `instances` replicas of each service, each with its stream.
+pub(crate) fn durables(instances: u32) -> Vec<(&'static str, pull::Config)> {
+    let mut durables = Vec::new();
     for service in Service::ALL {
-        for instance in 1..=instances {
-            ensure_durable(bus, subject::EVENTS, log_durable(&service.log_durable(instance))).await?;
-        }
+        let replays = (1..=instances).map(|instance| log_durable(&service.log_durable(instance)));
+        durables.extend(replays.map(|config| (subject::EVENTS, config)));
         let filters: Vec<String> =
             Verb::ALL.iter().filter(|verb| verb.decided_by() == service).map(|verb| verb.filter()).collect();
         if !filters.is_empty() {
-            ensure_durable(bus, subject::COMMANDS, queue(service.name(), filters)).await?;
+            durables.push((subject::COMMANDS, queue(service.name(), filters)));
         }
     }
-    ensure_durable(bus, subject::USAGE, queue(Service::UsageTracker.name(), Vec::new())).await
+    durables.push((subject::USAGE, queue(Service::UsageTracker.name(), Vec::new())));
+    durables
+}
+
+/// The durable of an edge, with its stream.
+pub(crate) fn edge(edge: &EdgeId) -> (&'static str, pull::Config) {
+    (subject::EVENTS, log_durable(&subject::edge_durable(edge)))
 }
 
 /// Creates the durable by which an edge replays the log. Needs the admin credential.
 ///
 /// # Errors
 /// When the bus refuses.
-pub async fn ensure_edge(bus: &Bus, edge: &EdgeId) -> Result<(), BusError> {
-    ensure_durable(bus, subject::EVENTS, log_durable(&subject::edge_durable(edge))).await
+pub async fn ensure_edge(bus: &Bus, id: &EdgeId) -> Result<(), BusError> {
+    let (stream, config) = edge(id);
+    ensure_durable(bus, stream, config).await
 }
 
 /// Deletes an edge's durable. Needs the admin credential. One that is gone already is fine.
@@ -196,7 +211,7 @@ pub async fn verify(bus: &Bus) -> Result<Vec<String>, BusError> {
     Ok(differences)
 }
 
-fn compare(wanted: &Config, found: &Config) -> Vec<String> {
+pub(crate) fn compare(wanted: &Config, found: &Config) -> Vec<String> {
     let mut differences = Vec::new();
     let mut check = |field: &str, wanted: String, found: String| {
         if wanted != found {
