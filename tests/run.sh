@@ -10,6 +10,8 @@ usage: tests/run.sh [all]      format, lints, documentation, build, tests, plain
                                looks for bytes that break a promise, N minutes in all (10)
        tests/run.sh faults [--minutes N] [--seed S] [--output json] [...]
                                attacks an installation for N minutes (5) and judges its answers
+       tests/run.sh faults power [--cuts N] [--seed S]
+                               cuts the power N times (25) under load; needs root, for loop mounts
        tests/run.sh bench edge [--only NAME] [--seed N] [--quick]
                                figures of the edge beside their floors, as a table
        tests/run.sh bench fleet [--quick]
@@ -48,7 +50,25 @@ fuzz)
     shift
     exec bash tests/fuzz/run.sh "$@"
     ;;
-faults) shift ;;
+faults)
+    shift
+    if [ "${1:-}" = power ]; then
+        mode=power cuts=25 seed=""
+        shift
+        while [ $# -gt 0 ]; do
+            case "$1" in
+            --cuts) cuts=${2:-} ;;
+            --seed) seed=${2:-} ;;
+            *) cuts="" ;;
+            esac
+            shift $(($# > 1 ? 2 : 1))
+        done
+        if ! [[ $cuts =~ ^[1-9][0-9]*$ && $seed =~ ^[0-9]*$ ]]; then
+            usage >&2
+            exit 2
+        fi
+    fi
+    ;;
 -h | --help | help)
     usage
     exit 0
@@ -69,7 +89,7 @@ if [ "$mode" = all ] && [ $# -gt 1 ]; then
 fi
 
 # A user's own stack and compiler flags have no part in this.
-unset KEYWHEEL_HOME KEYWHEEL_BIN KEYWHEEL_TEST_NATS KEYWHEEL_TEST_GATEWAYS RUSTFLAGS RUSTDOCFLAGS
+unset KEYWHEEL_HOME KEYWHEEL_BIN KEYWHEEL_TEST_NATS KEYWHEEL_TEST_GATEWAYS KEYWHEEL_TEST_LOOPS RUSTFLAGS RUSTDOCFLAGS
 export CARGO_NET_RETRY=5
 if [ ! -t 1 ]; then
     export CARGO_TERM_COLOR=never CARGO_TERM_PROGRESS_WHEN=never
@@ -145,6 +165,19 @@ note_missing_gateways() {
     done
 }
 
+# Whether disks can be mounted whose power is then cut: mostly root alone may. Where not, their tests skip themselves.
+find_loop_mounts() {
+    local at=$TMPDIR/loop
+    mkdir "$at" && truncate -s 8M "$at.img"
+    if mkfs.ext4 -q "$at.img" && mount -o loop "$at.img" "$at" && umount "$at"; then
+        export KEYWHEEL_TEST_LOOPS=yes
+    else
+        skipped=$((skipped + 1))
+        note skipped - "power cuts: no loop mounts here"
+    fi 2>/dev/null
+    rm -rf "$at" "$at.img"
+}
+
 scripts() {
     local script count=0 bad=0
     while IFS= read -r script; do
@@ -190,6 +223,14 @@ bench() {
     KEYWHEEL_BIN="$root/target/release/keywheel" cargo bench --locked -p keywheel-tests --bench "$which" -- "$@"
 }
 
+power() {
+    nats || return 1
+    cargo build --locked -p keywheel
+    export KEYWHEEL_TEST_LOOPS=yes KEYWHEEL_POWER_CUTS="$cuts"
+    if [ -n "$seed" ]; then export KEYWHEEL_POWER_SEED="$seed"; fi
+    cargo test --locked -p keywheel-tests --test power -- --nocapture nothing_acknowledged
+}
+
 deny() {
     if command -v cargo-deny >/dev/null 2>&1; then
         cargo deny --config .deny.toml check bans licenses sources
@@ -198,7 +239,7 @@ deny() {
     fi
 }
 
-if [ "$mode" = bench ] || [ "$mode" = faults ]; then
+if [[ $mode =~ ^(bench|faults|power)$ ]]; then
     "$mode" "$@"
     exit
 fi
@@ -208,6 +249,7 @@ step "scripts parse" scripts || true
 step "nats-server" nats || ready=no
 step "gateways" gateways || true
 note_missing_gateways
+find_loop_mounts
 step "dependencies" cargo fetch --locked || true
 step "format" cargo fmt --all --check || true
 step "lints" cargo clippy --workspace --all-targets --locked -- -D warnings || true

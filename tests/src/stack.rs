@@ -24,6 +24,8 @@ pub struct StackOptions {
     pub replicas: u32,
     /// Whether killed children come back.
     pub restart: bool,
+    /// A bus that may lose what it acknowledged, in the place of the tests' own.
+    pub lossy_bus: Option<PathBuf>,
 }
 
 impl StackOptions {
@@ -39,6 +41,7 @@ impl StackOptions {
             lease: "2s",
             replicas: 1,
             restart: true,
+            lossy_bus: None,
         })
     }
 }
@@ -141,8 +144,11 @@ impl Stack {
             .stdin(Stdio::null())
             .stdout(printed.try_clone()?)
             .stderr(printed);
-        if let Some(nats) = nats_server() {
+        if let Some(nats) = options.lossy_bus.clone().or_else(nats_server) {
             command.arg("--nats-server").arg(nats);
+        }
+        if options.lossy_bus.is_some() {
+            command.arg("--allow-unsafe-sync");
         }
         if !options.restart {
             command.arg("--no-restart");

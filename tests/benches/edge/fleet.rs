@@ -37,6 +37,7 @@ pub fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         lease: "15s",
         replicas: 1,
         restart: true,
+        lossy_bus: None,
     };
     let stack = Stack::start(&options)?;
     let figures = runtime.block_on(on(&stack, keyrings, floors));

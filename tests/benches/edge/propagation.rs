@@ -35,6 +35,7 @@ pub fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         lease: "15s",
         replicas: 1,
         restart: true,
+        lossy_bus: None,
     };
     options.edges = scale.pick(EDGES, 2);
     let stack = Stack::start(&options)?;

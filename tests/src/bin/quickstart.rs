@@ -33,6 +33,7 @@ fn main() -> anyhow::Result<()> {
         lease: "2s",
         replicas: 1,
         restart: true,
+        lossy_bus: None,
     }))
 }
 

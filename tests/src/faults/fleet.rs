@@ -139,6 +139,7 @@ async fn lay_out(settings: &Settings) -> anyhow::Result<(Context, Vec<Recipe>)> 
         lease: LEASE_TEXT,
         replicas: REPLICAS,
         restart: true,
+        lossy_bus: None,
     };
     let stack = tokio::task::block_in_place(|| Stack::start(&options))?;
     let operator = Operator::connect(&stack.context).await?;
