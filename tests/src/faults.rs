@@ -7,9 +7,11 @@
 //! - [`ring`], [`scene`]: what everybody shares
 //! - [`clients`], [`operator`], [`watch`]: who uses keys, who sends commands, who follows the bus
 //! - [`ledger`], [`moments`]: what is written down, and by which clock
-//! - [`rest`], [`leaks`], [`summary`]: the end: the log, the tables, what lies about, the figures
+//! - [`rest`], [`leaks`]: the end: the log, the tables, what lies about
+//! - [`check`], [`summary`]: the judge, and the figures
 
 pub mod campaign;
+pub mod check;
 pub mod clients;
 pub mod fleet;
 pub mod leaks;

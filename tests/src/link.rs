@@ -1,17 +1,53 @@
-//! A link that can be cut: a TCP relay between one process and the bus.
+//! A link that can be harmed: a TCP relay between one process and the bus.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread;
+use std::time::Duration;
+
+/// What becomes of bytes in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// They arrive.
+    Open,
+    /// They arrive later, by this time and up to twice it.
+    Slow(Duration),
+    /// They wait, and arrive when it flows again; nobody is told, as where packets are lost.
+    Held,
+    /// They are taken and never arrive; nobody is told, as where the other machine is gone.
+    Lost,
+}
+
+/// A direction, as the process sees it that connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the process to the bus.
+    Out,
+    /// From the bus to the process.
+    In,
+}
 
 /// Relays connections to one address until it is cut; open again, it takes new ones.
 pub struct Link {
     address: SocketAddr,
-    cut: Arc<AtomicBool>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
+    state: Arc<State>,
     taken: Arc<AtomicUsize>,
+}
+
+struct State {
+    now: Mutex<Now>,
+    changed: Condvar,
+}
+
+struct Now {
+    cut: bool,
+    /// By [`Way`].
+    flows: [Flow; 2],
+    open: Vec<Weak<TcpStream>>,
+    /// Connections in whose middle bytes were lost.
+    torn: Vec<Weak<TcpStream>>,
 }
 
 impl Link {
@@ -21,26 +57,22 @@ impl Link {
     /// When no port is to be had.
     pub fn to(target: &str) -> io::Result<Link> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
-        let link = Link {
-            address: listener.local_addr()?,
-            cut: Arc::new(AtomicBool::new(false)),
-            open: Arc::new(Mutex::new(Vec::new())),
-            taken: Arc::default(),
-        };
-        let (cut, open, target) = (Arc::clone(&link.cut), Arc::clone(&link.open), target.to_owned());
-        let taken = Arc::clone(&link.taken);
+        let now = Now { cut: false, flows: [Flow::Open; 2], open: Vec::new(), torn: Vec::new() };
+        let state = Arc::new(State { now: Mutex::new(now), changed: Condvar::new() });
+        let link = Link { address: listener.local_addr()?, state: Arc::clone(&state), taken: Arc::default() };
+        let (target, taken) = (target.to_owned(), Arc::clone(&link.taken));
         thread::spawn(move || {
             for inward in listener.incoming().flatten() {
-                if cut.load(Ordering::SeqCst) {
+                if state.is_cut() {
                     continue;
                 }
                 let Ok(outward) = TcpStream::connect(&target) else { continue };
                 taken.fetch_add(1, Ordering::SeqCst);
-                let mut kept = open.lock().unwrap_or_else(PoisonError::into_inner);
-                for (from, to) in [(&inward, &outward), (&outward, &inward)] {
-                    let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) else { continue };
-                    kept.extend(from.try_clone());
-                    thread::spawn(move || relay(from, to));
+                let (inward, outward) = (Arc::new(inward), Arc::new(outward));
+                for (from, to, way) in [(&inward, &outward, Way::Out), (&outward, &inward, Way::In)] {
+                    state.keep(from);
+                    let (state, from, to) = (Arc::clone(&state), Arc::clone(from), Arc::clone(to));
+                    thread::spawn(move || relay(&state, way, &from, &to));
                 }
             }
         });
@@ -59,22 +91,78 @@ impl Link {
 
     /// Ends every connection and takes no new one.
     pub fn cut(&self) {
-        self.cut.store(true, Ordering::SeqCst);
-        for stream in self.open.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // It may have ended by itself.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        let mut now = self.state.lock();
+        now.cut = true;
+        now.open.drain(..).filter_map(|stream| stream.upgrade()).for_each(|stream| end(&stream));
+        self.state.changed.notify_all();
     }
 
-    /// Takes connections again.
+    /// From here on bytes go that way so.
+    pub fn flow(&self, way: Way, flow: Flow) {
+        self.state.lock().flows[way as usize] = flow;
+        self.state.changed.notify_all();
+    }
+
+    /// Takes connections again and lets everything flow. Connections that have lost bytes end.
     pub fn mend(&self) {
-        self.cut.store(false, Ordering::SeqCst);
+        let mut now = self.state.lock();
+        now.cut = false;
+        now.flows = [Flow::Open; 2];
+        now.torn.drain(..).filter_map(|stream| stream.upgrade()).for_each(|stream| end(&stream));
+        self.state.changed.notify_all();
     }
 }
 
-fn relay(mut from: TcpStream, mut to: TcpStream) {
+impl State {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_cut(&self) -> bool {
+        self.lock().cut
+    }
+
+    fn keep(&self, stream: &Arc<TcpStream>) {
+        let mut now = self.lock();
+        now.open.retain(|other| other.strong_count() > 0);
+        now.open.push(Arc::downgrade(stream));
+    }
+
+    /// What becomes of bytes that came just now; returns when they are held no longer.
+    fn decide(&self, way: Way, from: &Arc<TcpStream>) -> Flow {
+        let mut now = self.lock();
+        while now.flows[way as usize] == Flow::Held && !now.cut {
+            now = self.changed.wait(now).unwrap_or_else(PoisonError::into_inner);
+        }
+        let flow = now.flows[way as usize];
+        if flow == Flow::Lost {
+            now.torn.push(Arc::downgrade(from));
+        }
+        flow
+    }
+}
+
+fn end(stream: &TcpStream) {
+    // It may have ended by itself.
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+fn relay(state: &State, way: Way, from: &Arc<TcpStream>, to: &TcpStream) {
+    let (mut bytes, mut to) = ([0; 16 * 1024], to);
+    while let Ok(read) = from.as_ref().read(&mut bytes) {
+        // The end of a connection is told no sooner than its last bytes.
+        match state.decide(way, from) {
+            Flow::Open | Flow::Held => {}
+            Flow::Slow(time) => thread::sleep(time),
+            Flow::Lost if read > 0 => continue,
+            // Where everything is lost, so is its end.
+            Flow::Lost => return,
+        }
+        if read == 0 || to.write_all(&bytes[..read]).is_err() {
+            break;
+        }
+    }
     // However it ends, both ways end.
-    let _ = io::copy(&mut from, &mut to);
-    let _ = to.shutdown(Shutdown::Both);
-    let _ = from.shutdown(Shutdown::Both);
+    end(to);
+    end(from);
 }

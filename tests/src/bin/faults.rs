@@ -5,6 +5,7 @@ use clap::{Parser, ValueEnum};
 use keywheel_tests::faults::campaign::{self, Verdict};
 use keywheel_tests::faults::settings::Settings;
 use keywheel_tests::stack::binary;
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -69,15 +70,15 @@ fn main() -> anyhow::Result<ExitCode> {
     let say = |line: &str| if is_text { println!("{line}") } else { eprintln!("{line}") };
     say(&format!("seed {seed}; again with: {again}"));
     let verdict = tokio::runtime::Runtime::new()?.block_on(campaign::run(&settings, say))?;
-    let is_clean = verdict.violations.is_empty();
+    let is_clean = verdict.is_clean();
     match arguments.output {
         Output::Text => tell(&verdict),
-        Output::Json => println!(
-            "{}",
-            serde_json::json!({
-                "summary": verdict.summary, "violations": verdict.violations, "again": again,
-            })
-        ),
+        Output::Json => {
+            let Verdict { summary, report, besides } = &verdict;
+            let document =
+                json!({ "summary": summary, "report": report, "besides": besides, "again": again });
+            println!("{document}");
+        }
     }
     if is_clean && !arguments.keep {
         std::fs::remove_dir_all(&folder)?;
@@ -88,9 +89,8 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 fn tell(verdict: &Verdict) {
-    println!("{}", verdict.summary);
-    for violation in &verdict.violations {
-        println!("VIOLATION {violation}");
+    println!("{}\n{}", verdict.summary, verdict.report);
+    for violation in &verdict.besides {
+        println!("BROKEN: {violation}");
     }
-    println!("{} violations", verdict.violations.len());
 }

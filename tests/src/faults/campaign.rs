@@ -1,5 +1,6 @@
 //! A campaign from its beginning to its end.
 
+use super::check::{self, Report};
 use super::clients::{client, prober};
 use super::fleet::Fleet;
 use super::ledger::{self, Entry, Ledger};
@@ -9,7 +10,7 @@ use super::rest;
 use super::ring::Ring;
 use super::scene::{Part, Scene};
 use super::settings::{LEASE, QUIET, STALE_MAX, Settings};
-use super::summary::{self, Summary};
+use super::summary::Summary;
 use super::watch::{Watched, watch};
 use super::{leaks, nemesis};
 use crate::Operator;
@@ -24,8 +25,17 @@ const PROBERS: usize = 2;
 pub struct Verdict {
     /// The figures.
     pub summary: Summary,
-    /// What may not have happened.
-    pub violations: Vec<String>,
+    /// What the judge says.
+    pub report: Report,
+    /// What may not have happened besides: no rest in time, a process that ended by itself.
+    pub besides: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether no promise was broken.
+    pub fn is_clean(&self) -> bool {
+        self.besides.is_empty() && self.report.is_clean()
+    }
 }
 
 /// Runs one.
@@ -49,7 +59,7 @@ pub async fn run(settings: &Settings, say: impl Fn(&str)) -> anyhow::Result<Verd
     let operating = Operating {
         scene: Arc::clone(&scene),
         watched: Arc::clone(&watched),
-        bus: Operator::connect(&fleet.context).await?.bus,
+        bus: Operator::connect(&fleet.context_of_operator()?).await?.bus,
         open: Arc::new(Open::default()),
     };
     let mut everybody = everybody(&scene, &watched, &mut chance);
@@ -77,15 +87,10 @@ pub async fn run(settings: &Settings, say: impl Fn(&str)) -> anyhow::Result<Verd
     say(&format!("looked for {keys} keys in {} MB of files", bytes / 1_000_000));
     scene.write(&Entry::Ended { at: scene.moments.now() });
     scene.ledger.flush()?;
-    let mut violations: Vec<String> = at_rest.err().map(|error| error.to_string()).into_iter().collect();
-    violations.extend(crashes(&fleet));
-    judge(settings, violations)
-}
-
-fn judge(settings: &Settings, mut violations: Vec<String>) -> anyhow::Result<Verdict> {
+    let mut besides: Vec<String> = at_rest.err().map(|error| error.to_string()).into_iter().collect();
+    besides.extend(crashes(&fleet));
     let entries = ledger::read(&settings.ledger)?;
-    violations.extend(summary::plain_violations(&entries));
-    Ok(Verdict { summary: Summary::of(&entries), violations })
+    Ok(Verdict { summary: Summary::of(&entries), report: check::judge(&entries), besides })
 }
 
 fn began(settings: &Settings, scene: &Scene) -> Entry {

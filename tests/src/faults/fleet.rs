@@ -8,6 +8,7 @@ use super::plan::{Role, Target};
 use super::process::{Process, Recipe, until};
 use super::settings::{LEASE_TEXT, REPLICAS, Settings};
 use crate::Operator;
+use crate::link::Link;
 use crate::stack::{Context, Stack, StackOptions};
 use anyhow::{Context as _, ensure};
 use keywheel_domain::{Address, Tenant};
@@ -19,6 +20,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Who has a link, but no process.
+const OPERATOR: &str = "operator";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every process by name.
@@ -26,6 +29,8 @@ pub struct Fleet {
     /// What `up` wrote: where the bus and the edges are.
     pub context: Context,
     processes: BTreeMap<String, Arc<Process>>,
+    /// By process, one to each bus node; and the operator's.
+    links: BTreeMap<String, Vec<Link>>,
     http: reqwest::Client,
 }
 
@@ -61,20 +66,43 @@ impl Fleet {
     pub async fn start(settings: &Settings) -> anyhow::Result<Fleet> {
         let (context, recipes) = lay_out(settings).await?;
         let spawner = Spawner::start()?;
-        let started = recipes.into_iter().map(|recipe| {
+        let (mut processes, mut links) = (BTreeMap::new(), BTreeMap::new());
+        links.insert(OPERATOR.to_owned(), links_to(&context.nats_url)?);
+        for mut recipe in recipes {
             let name = recipe.name.clone();
-            (name, Process::start(recipe, &spawner))
-        });
-        let processes = started.collect();
+            if role(&name) != Role::Bus {
+                let own = links_to(&context.nats_url)?;
+                recipe.environment.push(("KEYWHEEL_BUS__URL".to_owned(), url(&own)));
+                links.insert(name.clone(), own);
+            }
+            processes.insert(name, Process::start(recipe, &spawner));
+        }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
-        let fleet = Fleet { context, processes, http };
+        let fleet = Fleet { context, processes, links, http };
         fleet.await_ready().await?;
         Ok(fleet)
     }
 
     /// Whom faults can be done to.
     pub fn targets(&self) -> Vec<Target> {
-        self.processes.keys().map(|name| Target { name: name.clone(), role: role(name) }).collect()
+        let names = self.processes.keys().map(String::as_str).chain([OPERATOR]);
+        names.map(|name| Target { name: name.to_owned(), role: role(name) }).collect()
+    }
+
+    /// The links between a process, or the operator, and the bus.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn links(&self, name: &str) -> anyhow::Result<&[Link]> {
+        self.links.get(name).map(Vec::as_slice).with_context(|| format!("no links of {name}"))
+    }
+
+    /// How the operator reaches the bus: over links that faults are done to.
+    ///
+    /// # Errors
+    /// When it has no links.
+    pub fn context_of_operator(&self) -> anyhow::Result<Context> {
+        Ok(Context { nats_url: url(self.links(OPERATOR)?), ..self.context.clone() })
     }
 
     /// A process.
@@ -124,10 +152,25 @@ impl Fleet {
 
 fn role(process: &str) -> Role {
     match process {
+        OPERATOR => Role::Operator,
         name if name.starts_with("edge-") => Role::Edge,
         name if name.starts_with("nats") => Role::Bus,
         _ => Role::Service,
     }
+}
+
+/// A link to each bus node.
+fn links_to(nats_url: &str) -> anyhow::Result<Vec<Link>> {
+    let each = nats_url.split(',').map(|node| {
+        let target = node.strip_prefix("nats://").with_context(|| format!("{node}: no link speaks TLS"))?;
+        Ok(Link::to(target)?)
+    });
+    each.collect()
+}
+
+/// Where to connect to the bus over these links.
+fn url(links: &[Link]) -> String {
+    links.iter().map(|link| format!("nats://{}", link.address())).collect::<Vec<_>>().join(",")
 }
 
 /// Has `up` make the installation, sets the policies, notes how each process was started, and stops it all.

@@ -4,10 +4,15 @@ use super::fleet::Fleet;
 use super::ledger::Entry;
 use super::plan::{Fault, Kind};
 use super::scene::Scene;
+use crate::link::{Flow, Link, Way};
 use nix::sys::signal::Signal;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+
+/// By how much what is delayed comes late.
+const LATE: Duration = Duration::from_millis(150);
 
 /// Carries out the whole plan; when it returns, everything is healed.
 ///
@@ -35,17 +40,41 @@ async fn strike(scene: Arc<Scene>, fleet: Arc<Fleet>, fault: Fault) -> anyhow::R
         kind: kind.word().to_owned(),
         target: target.clone(),
     });
-    let process = fleet.process(&target)?;
-    match kind {
-        Kind::Kill => process.down(Signal::SIGKILL).await,
-        Kind::Restart => process.down(Signal::SIGTERM).await,
-        Kind::Pause => process.signal(Signal::SIGSTOP),
-    }
+    begin(&fleet, kind, &target).await?;
     sleep_until(until).await;
-    match kind {
-        Kind::Kill | Kind::Restart => process.up(),
-        Kind::Pause => process.signal(Signal::SIGCONT),
-    }
+    heal(&fleet, kind, &target)?;
     scene.write(&Entry::Healed { at: scene.moments.now(), number });
+    Ok(())
+}
+
+async fn begin(fleet: &Fleet, kind: Kind, target: &str) -> anyhow::Result<()> {
+    let each = |harm: fn(&Link)| fleet.links(target).map(|links| links.iter().for_each(harm));
+    match kind {
+        Kind::Kill => fleet.process(target)?.down(Signal::SIGKILL).await,
+        Kind::Restart => fleet.process(target)?.down(Signal::SIGTERM).await,
+        Kind::Pause => fleet.process(target)?.signal(Signal::SIGSTOP),
+        Kind::Cut => each(Link::cut)?,
+        Kind::Mute => each(|link| link.flow(Way::Out, Flow::Held))?,
+        Kind::Deaf => each(|link| link.flow(Way::In, Flow::Held))?,
+        Kind::Delay => each(|link| {
+            link.flow(Way::Out, Flow::Slow(LATE));
+            link.flow(Way::In, Flow::Slow(LATE));
+        })?,
+        Kind::HalfOpen => each(|link| {
+            link.flow(Way::Out, Flow::Lost);
+            link.flow(Way::In, Flow::Lost);
+        })?,
+    }
+    Ok(())
+}
+
+fn heal(fleet: &Fleet, kind: Kind, target: &str) -> anyhow::Result<()> {
+    match kind {
+        Kind::Kill | Kind::Restart => fleet.process(target)?.up(),
+        Kind::Pause => fleet.process(target)?.signal(Signal::SIGCONT),
+        Kind::Cut | Kind::Mute | Kind::Deaf | Kind::Delay | Kind::HalfOpen => {
+            fleet.links(target)?.iter().for_each(Link::mend);
+        }
+    }
     Ok(())
 }

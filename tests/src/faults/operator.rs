@@ -75,12 +75,21 @@ impl Operator {
         while !self.scene.is_over(Part::Operator) {
             tokio::time::sleep(Duration::from_millis(chance.within(GAP_MS.0, GAP_MS.1))).await;
             while tasks.try_join_next().is_some() {}
-            let ring = &self.scene.rings[chance.index(self.scene.rings.len())];
-            let command = choose(ring, &mut chance);
+            let command = choose(self.pick(&mut chance), &mut chance);
             let (operator, chance) = (self.clone(), chance.branch());
             tasks.spawn(async move { operator.carry_out(command, chance, true).await });
         }
         while tasks.join_next().await.is_some() {}
+    }
+
+    /// A keyring; rather one that has no key any more.
+    fn pick(&self, chance: &mut Chance) -> &Arc<Ring> {
+        let rings = &self.scene.rings;
+        let without: Vec<&Arc<Ring>> = rings.iter().filter(|ring| ring.book().is_without()).collect();
+        match without.get(chance.index(without.len())) {
+            Some(ring) if chance.percent(50) => ring,
+            Some(_) | None => &rings[chance.index(rings.len())],
+        }
     }
 
     async fn carry_out(&self, command: Command, mut chance: Chance, again: bool) {
@@ -164,8 +173,7 @@ fn choose(ring: &Arc<Ring>, chance: &mut Chance) -> Command {
     let recipient = json!({ "recipient": ring.opener.public() });
     let book = ring.book();
     let (active, retiring) = (book.in_state("active"), book.in_state("retiring"));
-    if active.is_empty() && retiring.is_empty() {
-        // Nobody shall stand without a key for long.
+    if book.is_without() {
         return Command::new(ring, Verb::Issue, None, recipient);
     }
     let mut of = |versions: &[u32]| versions.get(chance.index(versions.len())).copied();

@@ -13,11 +13,30 @@ pub enum Kind {
     Pause,
     /// SIGTERM to a bus node, started again at the end.
     Restart,
+    /// Its connections to the bus end, and no new one is made.
+    Cut,
+    /// Nothing that it says arrives until the end.
+    Mute,
+    /// It hears nothing until the end.
+    Deaf,
+    /// What it says and hears comes late.
+    Delay,
+    /// Its connections stand, and everything on them is lost.
+    HalfOpen,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 3] = [Kind::Kill, Kind::Pause, Kind::Restart];
+    pub const ALL: [Kind; 8] = [
+        Kind::Kill,
+        Kind::Pause,
+        Kind::Restart,
+        Kind::Cut,
+        Kind::Mute,
+        Kind::Deaf,
+        Kind::Delay,
+        Kind::HalfOpen,
+    ];
 
     /// As the ledger names it.
     pub fn word(self) -> &'static str {
@@ -25,6 +44,10 @@ impl Kind {
             Kind::Kill => "kill",
             Kind::Pause => "pause",
             Kind::Restart => "restart",
+            Kind::Cut => "cut",
+            Kind::Mute | Kind::Deaf => "one_way",
+            Kind::Delay => "delay",
+            Kind::HalfOpen => "half_open",
         }
     }
 
@@ -32,14 +55,16 @@ impl Kind {
     fn weight(self) -> u64 {
         match self {
             Kind::Kill | Kind::Pause => 4,
-            Kind::Restart => 1,
+            Kind::Cut => 2,
+            Kind::Restart | Kind::Mute | Kind::Deaf | Kind::Delay | Kind::HalfOpen => 1,
         }
     }
 
     fn is_for(self, target: &Target) -> bool {
         match self {
-            Kind::Kill | Kind::Pause => true,
+            Kind::Kill | Kind::Pause => target.role != Role::Operator,
             Kind::Restart => target.role == Role::Bus,
+            Kind::Cut | Kind::Mute | Kind::Deaf | Kind::Delay | Kind::HalfOpen => target.role != Role::Bus,
         }
     }
 }
@@ -53,12 +78,14 @@ pub enum Role {
     Service,
     /// An edge.
     Edge,
+    /// The operator, who is no process, but has a link to the bus.
+    Operator,
 }
 
 /// Somebody to whom faults are done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Name of its process.
+    /// Name of its process, or `operator`.
     pub name: String,
     /// What it is.
     pub role: Role,
@@ -88,7 +115,12 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fault { number, at, lasts, kind, target } = self;
-        write!(f, "#{number:<4} {:>8.2} s  {:<8} {target:<14} for {lasts:.2?}", at.as_secs_f64(), kind.word())
+        write!(
+            f,
+            "#{number:<4} {:>8.2} s  {:<10} {target:<14} for {lasts:.2?}",
+            at.as_secs_f64(),
+            format!("{kind:?}")
+        )
     }
 }
 

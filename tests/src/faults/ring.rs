@@ -77,6 +77,11 @@ impl Book {
         self.states.iter().filter(|(_, is)| **is == word).map(|(version, _)| *version).collect()
     }
 
+    /// Whether no key of it is accepted, nor about to be.
+    pub fn is_without(&self) -> bool {
+        !self.states.values().any(|word| matches!(*word, "issued" | "active" | "retiring"))
+    }
+
     /// The newest key below `version` that its client holds.
     pub fn before(&self, version: u32) -> Option<u32> {
         self.held.range(..version).next_back().map(|(version, _)| *version)

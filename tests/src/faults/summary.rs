@@ -2,7 +2,7 @@
 
 use super::ledger::{Answer, Entry, Why};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// The figures of a campaign.
@@ -89,34 +89,6 @@ impl Summary {
             | Entry::Leak { .. } => {}
         }
     }
-}
-
-/// What is wrong by the ledger alone, without looking at the log.
-pub fn plain_violations(entries: &[Entry]) -> Vec<String> {
-    let (mut violations, mut acknowledged, mut answered) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-    for entry in entries {
-        match entry {
-            Entry::Leak { place } => violations.push(format!("a key's text lies in {place}")),
-            Entry::Table { edge, digest, folded, position } if digest != folded => {
-                violations.push(format!("{edge} has another table at {position} than the log says"));
-            }
-            Entry::Command { acknowledged: Some(_), id, .. } => drop(acknowledged.insert(id)),
-            Entry::Outcome { id, .. } => drop(answered.insert(id)),
-            Entry::Table { .. }
-            | Entry::Command { .. }
-            | Entry::Began { .. }
-            | Entry::Clock { .. }
-            | Entry::Delivered { .. }
-            | Entry::Request { .. }
-            | Entry::Receipt { .. }
-            | Entry::Fault { .. }
-            | Entry::Healed { .. }
-            | Entry::Logged { .. }
-            | Entry::Ended { .. } => {}
-        }
-    }
-    violations.extend(acknowledged.difference(&answered).map(|id| format!("command {id} has no outcome")));
-    violations
 }
 
 fn purpose(why: Why) -> &'static str {
