@@ -22,6 +22,8 @@ pub struct StackOptions {
     pub lease: &'static str,
     /// Instances of each deciding service.
     pub replicas: u32,
+    /// NATS servers: 1 runs as `nats`, those of a cluster of 3 or 5 as `nats-1`, `nats-2`, …
+    pub cluster: u32,
     /// Whether killed children come back.
     pub restart: bool,
     /// A bus that may lose what it acknowledged, in the place of the tests' own.
@@ -40,6 +42,7 @@ impl StackOptions {
             edges: 2,
             lease: "2s",
             replicas: 1,
+            cluster: 1,
             restart: true,
             lossy_bus: None,
         })
@@ -138,6 +141,7 @@ impl Stack {
         command
             .args(["up", "--port-base", "0", "--lease", options.lease])
             .args(["--edges", &options.edges.to_string(), "--replicas", &options.replicas.to_string()])
+            .args(["--cluster", &options.cluster.to_string()])
             .arg("--home")
             .arg(&options.home)
             .envs(environment.iter().copied())

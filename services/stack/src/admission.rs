@@ -9,31 +9,52 @@ use std::time::Duration;
 
 /// Whether the server lets the edge in: ours after it has read its configuration again, another's now.
 pub async fn is_let_in(place: &Place, role: &Role, patience: Duration) -> bool {
-    let attempt = async || {
-        let bus = connect_role(&place.home, &place.settings.server, role).await.ok()?;
-        bus.close().await;
-        Some(())
+    let servers = place.settings.server.one_by_one();
+    let everywhere = async || {
+        let mut is_one_open = false;
+        for server in &servers {
+            match door(place, server, role).await {
+                Door::Open => is_one_open = true,
+                Door::Shut => return false,
+                Door::Away => {}
+            }
+        }
+        is_one_open
     };
-    match place.settings.server {
-        Server::Own { .. } => eventually(patience, async || attempt().await.is_some()).await,
-        Server::Existing { .. } => attempt().await.is_some(),
+    if place.settings.server.is_ours() { eventually(patience, everywhere).await } else { everywhere().await }
+}
+
+enum Door {
+    Open,
+    Shut,
+    /// It cannot be asked; what it will say is what its configuration says when it comes back.
+    Away,
+}
+
+async fn door(place: &Place, server: &Server, role: &Role) -> Door {
+    match connect_role(&place.home, server, role).await {
+        Ok(bus) => {
+            bus.close().await;
+            Door::Open
+        }
+        Err(error) if format!("{error:#}").contains("authorization violation") => Door::Shut,
+        Err(_) => Door::Away,
     }
 }
 
 /// Whether a withdrawn user is neither connected nor let in again.
 pub async fn is_shut_out(place: &Place, monitor: &Monitor, public: &str, role: &Role) -> bool {
-    if let Some(url) = installation::monitor_url(monitor, &place.settings.server).await
-        && monitor.is_connected(&url, public).await.unwrap_or(true)
-    {
-        return false;
-    }
-    match connect_role(&place.home, &place.settings.server, role).await {
-        Ok(bus) => {
-            bus.close().await;
-            false
+    for url in installation::monitor_urls(monitor, &place.settings.server).await.iter().flatten() {
+        if monitor.is_connected(url, public).await.unwrap_or(true) {
+            return false;
         }
-        Err(_) => true,
     }
+    for server in place.settings.server.one_by_one() {
+        if let Door::Open = door(place, &server, role).await {
+            return false;
+        }
+    }
+    true
 }
 
 /// Asks until it is so, once at least.

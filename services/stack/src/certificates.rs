@@ -17,6 +17,8 @@ use zeroize::Zeroizing;
 
 /// The server's name among the files; no role is called so.
 pub const SERVER: &str = "server";
+/// The same of what the servers of a cluster show each other: each is both server and client.
+pub const ROUTE: &str = "route";
 const AUTHORITY: &str = "ca";
 /// What the server is called by those who connect to it.
 const SERVER_NAMES: [&str; 3] = ["127.0.0.1", "::1", "localhost"];
@@ -58,16 +60,29 @@ pub fn of_role(home: &Home, role: &str) -> TlsConfig {
     TlsConfig { ca: authority(home), cert: Some(cert), key: Some(key) }
 }
 
-/// Makes what is missing, was not signed by this authority, or ends soon after `now` (Unix milliseconds).
+/// Makes what is missing, was not signed by this authority, or ends soon after `now` (Unix milliseconds): for one
+/// server and the roles.
 ///
 /// # Errors
 /// Names the file that cannot be used, and what to do.
 pub fn ensure(home: &Home, roles: &[Role], now: u64) -> Result<()> {
+    let names = roles.iter().map(Role::name);
+    ensure_all(home, [SERVER.to_owned()].into_iter().chain(names), now)
+}
+
+/// The same of what the servers of a cluster show each other.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_route(home: &Home, now: u64) -> Result<()> {
+    ensure_all(home, [ROUTE.to_owned()].into_iter(), now)
+}
+
+fn ensure_all(home: &Home, names: impl Iterator<Item = String>, now: u64) -> Result<()> {
     private_folder(&home.tls())?;
     let now = moment(now)?;
     let authority = Authority::ensure(home, now)?;
-    let names = roles.iter().map(Role::name);
-    for name in [SERVER.to_owned()].into_iter().chain(names) {
+    for name in names {
         authority.ensure_certificate(home, &name, now)?;
     }
     Ok(())
@@ -161,12 +176,13 @@ impl Authority {
         let mut params = named(&format!("keywheel {name}"), now, self.ends.min(now + CERTIFICATE_LASTS));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-        if name == SERVER {
+        if name == SERVER || name == ROUTE {
             params.subject_alt_names =
                 CertificateParams::new(SERVER_NAMES.map(str::to_owned))?.subject_alt_names;
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        } else {
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
+        if name != SERVER {
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
         }
         let own = KeyPair::generate()?;
         let cert = params.signed_by(&own, &issuer)?;

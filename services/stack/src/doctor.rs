@@ -13,8 +13,8 @@ mod gather;
 
 use crate::edge_cli::Where;
 use crate::failure::{Options, Output, print, report};
+use crate::nats;
 use crate::place::Place;
-use crate::settings::Server;
 use anyhow::Result;
 use clap::Args;
 use facts::Facts;
@@ -53,16 +53,18 @@ impl Doctor {
 
     async fn look(&self, options: &Options) -> Result<Facts> {
         let place = Place::look(&self.at, options.context.as_deref())?;
-        let is_own = matches!(place.settings.server, Server::Own { .. });
+        let server = &place.settings.server;
+        let first = nats::processes(server).into_iter().next();
         let mut facts = Facts {
             now: clock::wall_ms(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             home: place.home.root().to_owned(),
             is_named: self.at.home != Path::new(".keywheel") || options.context.is_some(),
             context: options.context.clone(),
-            up_runs: is_own.then(|| place.home.is_held()),
+            up_runs: server.is_ours().then(|| place.home.is_held()),
+            server: first.map(|(process, _)| process).unwrap_or_default(),
             lease_ms: Span::parse(&place.settings.lease).map_or(0, |lease| lease.0),
-            url: place.settings.server.url(),
+            url: server.url(),
             ..Facts::default()
         };
         let fleet = place.fleet()?;

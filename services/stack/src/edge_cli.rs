@@ -10,7 +10,7 @@ use crate::monitor::Monitor;
 use crate::permissions::Role;
 use crate::place::Place;
 use crate::ports::{self, Finder, Scheme};
-use crate::settings::{Edge, Fleet, Server};
+use crate::settings::{Edge, Fleet};
 use crate::snapshot_cli::Snapshot;
 use crate::{process_config, secrets, summary};
 use anyhow::{Context as _, Result};
@@ -117,15 +117,14 @@ impl Add {
         let added = self.enlist(&place)?;
         let role = Role::Edge(self.id.clone());
         let user = secrets::ensure_user(&place.home, &role)?;
-        if let Server::Own { .. } = place.settings.server {
+        if place.settings.server.is_ours() {
             place.reconfigure()?;
         }
         if !is_let_in(&place, &role, patience).await {
-            return Err(match place.settings.server {
-                Server::Own { .. } => {
-                    Failure::unfinished(format!("the server does not let {} in; see its log", self.id)).into()
-                }
-                Server::Existing { .. } => summary::unknown_users(&[user], place.settings.instances).into(),
+            return Err(if place.settings.server.is_ours() {
+                Failure::unfinished(format!("the server does not let {} in; see its log", self.id)).into()
+            } else {
+                summary::unknown_users(&[user], place.settings.instances).into()
             });
         }
         topology::ensure_edge(&admin, &self.id).await?;
@@ -248,11 +247,12 @@ impl Remove {
                 fleet.save(&place.home)?;
             }
         }
-        if let Server::Own { .. } = place.settings.server {
+        let is_ours = place.settings.server.is_ours();
+        if is_ours {
             place.reconfigure()?;
         }
         let Some(user) = user else {
-            if let Server::Existing { .. } = place.settings.server {
+            if !is_ours {
                 say(
                     "warning: its credential is not in this home; see to it that the server no longer lets it in",
                 );
@@ -261,10 +261,7 @@ impl Remove {
         };
         let monitor = Monitor::new()?;
         let is_shut_out = async || is_shut_out(place, &monitor, &user.public, &role).await;
-        let patience = match place.settings.server {
-            Server::Own { .. } => patience,
-            Server::Existing { .. } => Duration::ZERO,
-        };
+        let patience = if is_ours { patience } else { Duration::ZERO };
         if !eventually(patience, is_shut_out).await {
             let detail = format!(
                 "the server still lets {} in; take the user {} out of its configuration, reload it, and run this \

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
 const PRIVATE_DIR: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
-const FOLDERS: [&str; 5] = ["credentials", "config", "data", "logs", "nats"];
+const FOLDERS: [&str; 4] = ["credentials", "config", "data", "logs"];
 
 /// The home folder, by its absolute path.
 #[derive(Clone, Debug)]
@@ -120,9 +120,9 @@ impl Home {
         self.root.join("processes.json")
     }
 
-    /// The server's configuration.
-    pub fn nats_conf(&self) -> PathBuf {
-        self.root.join("nats.conf")
+    /// The configuration of the server that runs as `process`.
+    pub fn nats_conf(&self, process: &str) -> PathBuf {
+        self.root.join(format!("{process}.conf"))
     }
 
     /// Certificates and their keys, where the bus speaks TLS.
@@ -130,14 +130,14 @@ impl Home {
         self.root.join("tls")
     }
 
-    /// The streams.
-    pub fn nats_store(&self) -> PathBuf {
-        self.root.join("nats")
+    /// The streams, as that server keeps them.
+    pub fn nats_store(&self, process: &str) -> PathBuf {
+        self.root.join(process)
     }
 
-    /// The server's process id.
-    pub fn nats_pid(&self) -> PathBuf {
-        self.root.join("nats.pid")
+    /// That server's process id.
+    pub fn nats_pid(&self, process: &str) -> PathBuf {
+        self.root.join(format!("{process}.pid"))
     }
 
     /// A nats-server that somebody put here.

@@ -7,7 +7,7 @@ use crate::nats_conf::User;
 use crate::permissions::Role;
 use crate::settings::{Server, Settings};
 use anyhow::{Context as _, Result};
-use keywheel_bus::{Bus, BusConfig, topology};
+use keywheel_bus::{Bus, BusConfig, BusError, topology};
 use keywheel_domain::event::CommandId;
 use keywheel_domain::{Address, EdgeId};
 use keywheel_token::id;
@@ -17,12 +17,10 @@ use keywheel_wire::subject::Verb;
 use keywheel_wire::text;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The port on which servers usually tell about themselves.
 const USUAL_MONITOR: u16 = 8222;
-/// Copies of each stream where we create it: a cluster's operator creates them with more beforehand.
-const STREAM_COPIES: usize = 1;
 
 /// Connects with the administrator's credential.
 ///
@@ -52,16 +50,67 @@ pub async fn connect(home: &Home, server: &Server, credentials: PathBuf, role: &
     bus.with_context(|| format!("as {}", role.name()))
 }
 
+/// Copies of each stream of a cluster.
+const CLUSTER_COPIES: usize = 3;
+
+/// How many copies each stream has or is to have: as `asked`, else as many as the log has that is there. Where there
+/// is none and somebody else runs the servers, the log is made now, with as many as they can keep apart.
+///
+/// # Errors
+/// When the bus refuses.
+pub async fn copies(admin: &Bus, server: &Server, asked: Option<u8>) -> Result<usize> {
+    match (server, asked) {
+        (Server::Own { .. }, _) => return Ok(1),
+        (Server::Cluster { .. }, _) => return Ok(CLUSTER_COPIES),
+        (Server::Existing { .. }, Some(asked)) => return Ok(usize::from(asked)),
+        (Server::Existing { .. }, None) => {}
+    }
+    if let Some(copies) = patiently(async || topology::copies(admin).await).await? {
+        return Ok(copies);
+    }
+    let copies = topology::begin_log(admin, CLUSTER_COPIES).await?;
+    let what = if copies == 1 {
+        "1 copy: the servers keep no more apart".to_owned()
+    } else {
+        format!("{copies} copies")
+    };
+    say(&format!("made the log with {what}; the other streams get as many (--stream-copies says otherwise)"));
+    Ok(copies)
+}
+
+/// How long the servers of a cluster may take to find their leaders, during which questions stay unanswered.
+const LEADERS: Duration = Duration::from_secs(60);
+
+/// Tries again what a cluster that has just started left unanswered.
+///
+/// # Errors
+/// When the bus refuses, or does not answer in all that time.
+pub async fn patiently<T>(act: impl AsyncFn() -> Result<T, BusError>) -> Result<T, BusError> {
+    let began = Instant::now();
+    loop {
+        match act().await {
+            Err(BusError::Failed { detail, .. })
+                if detail.contains("timed out") && began.elapsed() < LEADERS => {}
+            done => return done,
+        }
+    }
+}
+
 /// Creates the streams and durables that are missing, and says where those that are there differ.
 ///
 /// # Errors
 /// When the bus refuses.
-pub async fn lay_out(admin: &Bus, instances: u32, edges: impl Iterator<Item = &EdgeId>) -> Result<()> {
-    topology::ensure(admin, STREAM_COPIES, instances).await?;
+pub async fn lay_out(
+    admin: &Bus,
+    copies: usize,
+    instances: u32,
+    edges: impl Iterator<Item = &EdgeId>,
+) -> Result<()> {
+    patiently(async || topology::ensure(admin, copies, instances).await).await?;
     for edge in edges {
-        topology::ensure_edge(admin, edge).await?;
+        patiently(async || topology::ensure_edge(admin, edge).await).await?;
     }
-    for difference in topology::verify(admin).await? {
+    for difference in topology::verify(admin, copies).await? {
         say(&format!("warning: {difference}"));
     }
     Ok(())
@@ -72,28 +121,45 @@ pub async fn lay_out(admin: &Bus, instances: u32, edges: impl Iterator<Item = &E
 /// # Errors
 /// When it does not sync always, or does not say whether it does.
 pub async fn demand_sync(monitor: &Monitor, server: &Server) -> Result<()> {
-    let url = monitor_url(monitor, server).await;
-    let Some(url) = url else {
-        let detail = "whether the server syncs each message to disk can only be seen at its monitoring port; name its \
-                      URL with --monitor-url, or pass --allow-unsafe-sync";
-        return Err(Failure::refused("unknown_sync", detail).into());
-    };
-    if monitor.syncs_always(&url).await? {
-        return Ok(());
+    for url in monitor_urls(monitor, server).await {
+        let Some(url) = url else {
+            let detail = "whether a server syncs each message to disk can only be seen at its monitoring port; name the \
+                          URL of each with --monitor-url, separated by commas, or pass --allow-unsafe-sync";
+            return Err(Failure::refused("unknown_sync", detail).into());
+        };
+        if monitor.syncs_always(&url).await? {
+            continue;
+        }
+        let detail = format!(
+            "the server at {url} does not sync each message to disk: acknowledged events are lost when the power fails; \
+             set `sync_interval: always` in its jetstream block, or pass --allow-unsafe-sync"
+        );
+        return Err(Failure::refused("unsafe_sync", detail).into());
     }
-    let detail = "the server does not sync each message to disk: acknowledged events are lost when the power fails; set \
-                  `sync_interval: always` in its jetstream block, or pass --allow-unsafe-sync";
-    Err(Failure::refused("unsafe_sync", detail).into())
+    Ok(())
 }
 
-/// The server's monitoring URL: as configured, or the usual one if the same server answers there.
-pub async fn monitor_url(monitor: &Monitor, server: &Server) -> Option<String> {
-    if let Some(url) = server.monitor_url() {
-        return Some(url);
+/// Each server's monitoring URL: as configured, or the usual one if the same server answers there.
+pub async fn monitor_urls(monitor: &Monitor, server: &Server) -> Vec<Option<String>> {
+    let named = server.monitor_urls();
+    let servers = server.one_by_one();
+    if named.len() >= servers.len() {
+        return named.into_iter().map(Some).collect();
     }
-    let first = server.url();
-    let first = first.split(',').next().unwrap_or_default();
-    let (host, port) = first.rsplit('/').next()?.rsplit_once(':')?;
+    let mut urls = Vec::new();
+    for one in servers {
+        let found = match usual_monitor(monitor, &one.url()).await {
+            // Which of them a name stands for cannot be told.
+            None => named.get(urls.len()).cloned(),
+            found => found,
+        };
+        urls.push(found);
+    }
+    urls
+}
+
+async fn usual_monitor(monitor: &Monitor, url: &str) -> Option<String> {
+    let (host, port) = url.rsplit('/').next()?.rsplit_once(':')?;
     let usual = format!("http://{host}:{USUAL_MONITOR}");
     let same = monitor.client_port(&usual).await.is_ok_and(|told| told.to_string() == port);
     same.then_some(usual)

@@ -3,12 +3,13 @@
 use crate::certificates;
 use crate::children::{self, Group, Plan};
 use crate::failure::Failure;
-use crate::home::{Home, write_private};
+use crate::home::{Home, private_folder, write_private};
 use crate::monitor::Monitor;
-use crate::nats_conf::{self, ServerConf, Tls, User};
+use crate::nats_conf::{self, Cluster, ServerConf, Tls, User};
 use crate::permissions::Role;
+use crate::ports;
 use crate::secrets;
-use crate::settings::{Fleet, Server, Settings};
+use crate::settings::{Fleet, Node, Server, Settings};
 use anyhow::{Context as _, Result};
 use keywheel_runtime::clock;
 use nix::sys::signal::{Signal, kill};
@@ -18,8 +19,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The name of its process.
-pub const PROCESS: &str = "nats";
+/// The name of its process; in a cluster, followed by `-1`, `-2`, …
+const PROCESS: &str = "nats";
+/// What a cluster of our own is called.
+const CLUSTER: &str = "keywheel";
 /// The oldest version that has what Keywheel uses.
 const OLDEST: (u32, u32) = (2, 14);
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,28 +83,66 @@ fn read_version(text: &str) -> Option<(u32, u32)> {
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Writes the server's configuration from what the home knows, with the credentials of everybody in it.
+/// Each server that this stack starts: the name of its process, and its ports.
+pub fn processes(server: &Server) -> Vec<(String, Node)> {
+    match server {
+        Server::Own { port, monitor, tls: _ } => {
+            vec![(PROCESS.to_owned(), Node { port: *port, monitor: *monitor, route: 0 })]
+        }
+        Server::Cluster { nodes, tls: _ } => {
+            nodes.iter().zip(1..).map(|(node, number)| (format!("{PROCESS}-{number}"), *node)).collect()
+        }
+        Server::Existing { .. } => Vec::new(),
+    }
+}
+
+/// Writes each server's configuration from what the home knows, with the credentials of everybody in it.
 ///
 /// # Errors
 /// When a credential is damaged, or the system refuses.
 pub fn configure(home: &Home, settings: &Settings, fleet: &Fleet) -> Result<()> {
     let users = users(home, fleet)?;
-    let Server::Own { port, monitor, tls } = settings.server else { return Ok(()) };
+    let (tls, routes) = match &settings.server {
+        Server::Own { tls, .. } => (*tls, Vec::new()),
+        Server::Cluster { nodes, tls } => {
+            (*tls, nodes.iter().map(|node| ports::loopback(node.route)).collect())
+        }
+        Server::Existing { .. } => return Ok(()),
+    };
     if tls {
         let roles: Vec<Role> = users.iter().map(|user| user.role.clone()).collect();
         certificates::ensure(home, &roles, clock::wall_ms())?;
+        if !routes.is_empty() {
+            certificates::ensure_route(home, clock::wall_ms())?;
+        }
     }
-    let pem = |name| certificates::files(home, name);
-    let conf = ServerConf {
-        port,
-        monitor,
-        store: home.nats_store(),
-        pid_file: home.nats_pid(),
-        instances: settings.instances,
-        tls: tls.then(|| Tls { ca: certificates::authority(home), server: pem(certificates::SERVER) }),
-        users,
-    };
-    write_private(&home.nats_conf(), nats_conf::render(&conf).as_bytes())
+    let files = |name| Tls { ca: certificates::authority(home), server: certificates::files(home, name) };
+    for (process, Node { port, monitor, route }) in processes(&settings.server) {
+        private_folder(&home.nats_store(&process))?;
+        let cluster = match routes.len() {
+            0 => None,
+            _ => Some(Cluster {
+                name: CLUSTER.to_owned(),
+                server: process.clone(),
+                listen: ports::loopback(route).to_string(),
+                routes: routes.iter().map(ToString::to_string).collect(),
+                password: secrets::ensure_route_password(home)?,
+                tls: tls.then(|| files(certificates::ROUTE)),
+            }),
+        };
+        let conf = ServerConf {
+            listen: ports::loopback(port).to_string(),
+            monitor,
+            store: home.nats_store(&process),
+            pid_file: home.nats_pid(&process),
+            instances: settings.instances,
+            tls: tls.then(|| files(certificates::SERVER)),
+            cluster,
+            users: users.clone(),
+        };
+        write_private(&home.nats_conf(&process), nats_conf::render(&conf).as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Everybody who may connect, each with a credential in the home.
@@ -113,26 +154,37 @@ pub fn users(home: &Home, fleet: &Fleet) -> Result<Vec<User>> {
     Role::fixed().into_iter().chain(edges).map(|role| secrets::ensure_user(home, &role)).collect()
 }
 
-/// How to run it.
-pub fn plan(home: &Home, program: PathBuf) -> Plan {
-    let args = vec![OsString::from("-c"), home.nats_conf().into()];
-    Plan { name: PROCESS.to_owned(), group: Group::Bus, program, args, is_wanted: Arc::new(|| true) }
+/// How to run each of them.
+pub fn plans(home: &Home, server: &Server, program: &Path) -> Vec<Plan> {
+    let plan = |(name, _): (String, Node)| {
+        let args = vec![OsString::from("-c"), home.nats_conf(&name).into()];
+        let program = program.to_owned();
+        Plan { name, group: Group::Bus, program, args, is_wanted: Arc::new(|| true) }
+    };
+    processes(server).into_iter().map(plan).collect()
 }
 
-/// Waits until the server has recovered its streams.
+/// Waits until every server of ours has recovered its streams.
 ///
 /// # Errors
 /// When that takes too long, with the end of its log.
-pub async fn await_healthy(home: &Home, monitor: &Monitor, monitor_url: &str) -> Result<()> {
+pub async fn await_healthy(home: &Home, monitor: &Monitor, server: &Server) -> Result<()> {
+    for ((process, _), url) in processes(server).iter().zip(server.monitor_urls()) {
+        await_one(home, monitor, process, &url).await?;
+    }
+    Ok(())
+}
+
+async fn await_one(home: &Home, monitor: &Monitor, process: &str, url: &str) -> Result<()> {
     let wait = async {
-        while !monitor.is_healthy(monitor_url).await {
+        while !monitor.is_healthy(url).await {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     if tokio::time::timeout(PATIENCE, wait).await.is_ok() {
         return Ok(());
     }
-    let log = home.log(PROCESS);
+    let log = home.log(process);
     let tail = std::fs::read_to_string(&log).unwrap_or_default();
     let tail: Vec<&str> = tail.lines().rev().take(5).collect();
     let tail: String = tail.into_iter().rev().map(|line| format!("\n  {line}")).collect();
@@ -141,23 +193,23 @@ pub async fn await_healthy(home: &Home, monitor: &Monitor, monitor_url: &str) ->
     Err(Failure::unreachable(detail).into())
 }
 
-/// Makes the running server read its configuration again.
+/// Makes the running servers read their configuration again. One that is down reads it when it comes back.
 ///
 /// # Errors
-/// When it does not run.
-pub fn reload(home: &Home) -> Result<()> {
-    // The server's own pid file can be left from before; a signal to a stranger could end it.
-    let told = children::pid_of(home, PROCESS)?.map(|pid| kill(pid, Signal::SIGHUP));
-    match told {
-        Some(Ok(())) => Ok(()),
-        Some(Err(_)) | None => {
-            let detail = format!(
-                "the NATS server of {} does not run; start `keywheel up` first",
-                home.root().display()
-            );
-            Err(Failure::unreachable(detail).into())
-        }
+/// When none runs.
+pub fn reload(home: &Home, server: &Server) -> Result<()> {
+    let mut told = 0;
+    for (process, _) in processes(server) {
+        // The server's own pid file can be left from before; a signal to a stranger could end it.
+        let pid = children::pid_of(home, &process)?;
+        told += usize::from(pid.is_some_and(|pid| kill(pid, Signal::SIGHUP).is_ok()));
     }
+    if told > 0 {
+        return Ok(());
+    }
+    let detail =
+        format!("the NATS server of {} does not run; start `keywheel up` first", home.root().display());
+    Err(Failure::unreachable(detail).into())
 }
 
 #[cfg(test)]
@@ -203,7 +255,7 @@ mod tests {
         let server = Server::Own { port: 1, monitor: 2, tls: true };
         let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 1 };
         configure(&home, &settings, &fleet).unwrap();
-        let text = std::fs::read_to_string(home.nats_conf()).unwrap();
+        let text = std::fs::read_to_string(home.nats_conf("nats")).unwrap();
         for user in users(&home, &fleet).unwrap() {
             assert!(text.contains(&user.public), "{}", user.role.name());
         }

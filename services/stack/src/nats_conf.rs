@@ -1,10 +1,13 @@
-//! Writes a nats-server configuration: one server on loopback, everything synced, one user per role.
+//! Writes a nats-server configuration: a server on loopback, alone or of a cluster, everything synced, one user per role.
 
 use crate::accounts::Account;
 use crate::certificates::Files;
 use crate::permissions::{self, Role};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+
+/// As what the servers of a cluster know each other.
+const ROUTE_USER: &str = "route";
 
 /// Who a role is at the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,11 +27,28 @@ pub struct Tls {
     pub server: Files,
 }
 
+/// A server's place among others that keep each stream together.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// What they are called together.
+    pub name: String,
+    /// What this one is called.
+    pub server: String,
+    /// Where the others connect.
+    pub listen: String,
+    /// Where each of them listens, this one too.
+    pub routes: Vec<String>,
+    /// What they show each other.
+    pub password: String,
+    /// With which certificates, each being the other's server and client.
+    pub tls: Option<Tls>,
+}
+
 /// Everything that a configuration says.
 #[derive(Clone, Debug)]
 pub struct ServerConf {
-    /// Where clients connect, on loopback.
-    pub port: u16,
+    /// Where clients connect.
+    pub listen: String,
     /// Where the server tells about itself over HTTP, on loopback.
     pub monitor: u16,
     /// Where the streams lie.
@@ -39,6 +59,8 @@ pub struct ServerConf {
     pub instances: u32,
     /// With which certificates; none is a server that speaks no TLS.
     pub tls: Option<Tls>,
+    /// With which others; none is a server that is alone.
+    pub cluster: Option<Cluster>,
     /// Who may connect.
     pub users: Vec<User>,
 }
@@ -47,10 +69,10 @@ pub struct ServerConf {
 pub fn render(conf: &ServerConf) -> String {
     format!(
         "\
-# One NATS server for Keywheel: written by `keywheel up`, which writes it anew at each start.
+# {what} for Keywheel: written by `keywheel up`, which writes it anew at each start.
 # In production take the settings and the accounts from here, and three servers or more.
 
-listen: \"127.0.0.1:{port}\"
+listen: \"{listen}\"
 # Only on loopback: it shows who is connected. `keywheel up` reads here whether the server syncs.
 http: \"127.0.0.1:{monitor}\"
 pid_file: {pid_file}
@@ -62,12 +84,14 @@ jetstream {{
   sync_interval: always
 }}
 
-{tls}{users}",
-        port = conf.port,
+{tls}{cluster}{users}",
+        what = if conf.cluster.is_some() { "A NATS server of a cluster" } else { "One NATS server" },
+        listen = conf.listen,
         monitor = conf.monitor,
         pid_file = quoted(&conf.pid_file),
         store = quoted(&conf.store),
         tls = conf.tls.as_ref().map(render_tls).unwrap_or_default(),
+        cluster = conf.cluster.as_ref().map(render_cluster).unwrap_or_default(),
         users = render_accounts(&conf.users, conf.instances),
     )
 }
@@ -76,18 +100,50 @@ fn render_tls(tls: &Tls) -> String {
     format!(
         "\
 # `keywheel up --tls` makes these. Whoever has no certificate of the authority is not even asked for its nkey.
-tls {{
-  ca_file: {ca}
-  cert_file: {cert}
-  key_file: {key}
-  verify: true
-  timeout: 5
-}}
+{block}
+",
+        block = tls_block(tls, "")
+    )
+}
 
+fn tls_block(tls: &Tls, indent: &str) -> String {
+    format!(
+        "\
+{indent}tls {{
+{indent}  ca_file: {ca}
+{indent}  cert_file: {cert}
+{indent}  key_file: {key}
+{indent}  verify: true
+{indent}  timeout: 5
+{indent}}}
 ",
         ca = quoted(&tls.ca),
         cert = quoted(&tls.server.cert),
         key = quoted(&tls.server.key),
+    )
+}
+
+fn render_cluster(cluster: &Cluster) -> String {
+    let Cluster { name, server, listen, routes, password, tls } = cluster;
+    let routes: String = routes
+        .iter()
+        .map(|route| format!("    \"nats-route://{ROUTE_USER}:{password}@{route}\"\n"))
+        .collect();
+    format!(
+        "\
+server_name: \"{server}\"
+
+# The servers of a cluster know each other by a password of their own, and by their certificates where there are any.
+cluster {{
+  name: \"{name}\"
+  listen: \"{listen}\"
+  authorization {{ user: \"{ROUTE_USER}\", password: \"{password}\", timeout: 5 }}
+  routes: [
+{routes}  ]
+{tls}}}
+
+",
+        tls = tls.as_ref().map(|tls| tls_block(tls, "  ")).unwrap_or_default(),
     )
 }
 
@@ -149,7 +205,7 @@ pub fn sample() -> String {
     let roles = [Role::fixed(), vec![Role::Edge(edge)]].concat();
     let users = roles.into_iter().map(|role| User { public: placeholder(&role), role }).collect();
     render(&ServerConf {
-        port: 4222,
+        listen: "127.0.0.1:4222".to_owned(),
         monitor: 8222,
         store: "/var/lib/nats".into(),
         pid_file: "/run/nats/nats.pid".into(),
@@ -158,6 +214,7 @@ pub fn sample() -> String {
             ca: "/etc/nats/tls/ca.pem".into(),
             server: Files { cert: "/etc/nats/tls/server.pem".into(), key: "/etc/nats/tls/server.key".into() },
         }),
+        cluster: None,
         users,
     })
 }

@@ -87,16 +87,12 @@ impl Place {
     /// # Errors
     /// When it does not.
     pub fn demand_running(&self) -> Result<()> {
-        match self.settings.server {
-            Server::Own { .. } if !self.home.is_held() => {
-                let detail = format!(
-                    "nothing runs in {}; start `keywheel up` there first",
-                    self.home.root().display()
-                );
-                Err(Failure::unreachable(detail).into())
-            }
-            Server::Own { .. } | Server::Existing { .. } => Ok(()),
+        if self.settings.server.is_ours() && !self.home.is_held() {
+            let detail =
+                format!("nothing runs in {}; start `keywheel up` there first", self.home.root().display());
+            return Err(Failure::unreachable(detail).into());
         }
+        Ok(())
     }
 
     /// The home's list of edges.
@@ -124,7 +120,7 @@ impl Place {
     pub fn reconfigure(&self) -> Result<()> {
         let _held = self.home.hold_edges()?;
         nats::configure(&self.home, &self.settings, &self.fleet()?)?;
-        nats::reload(&self.home)
+        nats::reload(&self.home, &self.settings.server)
     }
 
     /// Changes the context, if there is one: an `up` that is not ready yet writes its own.

@@ -57,13 +57,41 @@ async fn settle(up: &Up, before: Option<&Settings>, finder: &mut Finder) -> Resu
 
 async fn server(up: &Up, before: Option<&Server>, scheme: Scheme, finder: &mut Finder) -> Result<Server> {
     match (existing(up, before)?, before) {
-        (Some(_), Some(Server::Own { .. })) => {
+        (Some(_), Some(Server::Own { .. } | Server::Cluster { .. })) => {
             let detail =
                 "this home has a server of its own with its log in it; use another --home with --nats-url";
             Err(Failure::refused("other_log", detail).into())
         }
         (Some(server), Some(Server::Existing { .. }) | None) => Ok(server),
-        (None, before) => up.tls.apply(ports::server(scheme, before, finder).await?),
+        (None, before) => up.tls.apply(own(up.cluster, before, scheme, finder).await?),
+    }
+}
+
+/// A server of our own, or a cluster: what the home has, or what is asked for a new one.
+async fn own(
+    asked: Option<u16>,
+    before: Option<&Server>,
+    scheme: Scheme,
+    finder: &mut Finder,
+) -> Result<Server> {
+    let (has, nodes, tls) = match before {
+        Some(Server::Cluster { nodes, tls }) => (u16::try_from(nodes.len()).ok(), nodes.as_slice(), *tls),
+        Some(Server::Own { .. }) => (Some(1), [].as_slice(), false),
+        Some(Server::Existing { .. }) | None => (None, [].as_slice(), false),
+    };
+    match (asked, has) {
+        (Some(asked), Some(has)) if asked != has => {
+            let detail = format!(
+                "this home has its log on {has} NATS server{}, and it stays there; for a cluster of {asked} use another \
+                 --home, or go on with this one without --cluster",
+                if has == 1 { "" } else { "s" }
+            );
+            Err(Failure::refused("other_log", detail).into())
+        }
+        (_, Some(count)) | (Some(count), None) if count > 1 => {
+            Ok(Server::Cluster { nodes: ports::cluster(scheme, nodes, count, finder).await?, tls })
+        }
+        (Some(_) | None, Some(_) | None) => ports::server(scheme, before, finder).await,
     }
 }
 
@@ -74,7 +102,7 @@ async fn server(up: &Up, before: Option<&Server>, scheme: Scheme, finder: &mut F
 pub fn existing(up: &Up, before: Option<&Server>) -> Result<Option<Server>> {
     let known = match before {
         Some(Server::Existing { url, monitor, admin, tls }) => Some((url, monitor, admin, tls)),
-        Some(Server::Own { .. }) | None => None,
+        Some(Server::Own { .. } | Server::Cluster { .. }) | None => None,
     };
     let Some(url) = up.nats_url.as_ref().or(known.map(|(url, ..)| url)) else { return Ok(None) };
     let admin = up.admin_credentials.as_ref().or(known.map(|(_, _, admin, _)| admin));
@@ -86,7 +114,8 @@ pub fn existing(up: &Up, before: Option<&Server>) -> Result<Option<Server>> {
     let monitor = up.monitor_url.as_ref().or(known.and_then(|(_, monitor, ..)| monitor.as_ref()));
     let server = Server::Existing {
         url: url.clone(),
-        monitor: monitor.map(|url| url.trim_end_matches('/').to_owned()),
+        monitor: monitor
+            .map(|urls| urls.split(',').map(|url| url.trim_end_matches('/')).collect::<Vec<_>>().join(",")),
         admin: std::path::absolute(admin)?,
         tls: known.and_then(|(.., tls)| tls.clone()),
     };

@@ -1,7 +1,7 @@
 //! Which ports a stack takes: those of the contract, moved ones, or free ones that are kept from then on.
 
 use crate::failure::Failure;
-use crate::settings::{Edge, Server};
+use crate::settings::{Edge, Node, Server};
 use anyhow::Result;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -107,13 +107,37 @@ impl Finder {
 pub async fn server(scheme: Scheme, before: Option<&Server>, finder: &mut Finder) -> Result<Server> {
     let (port, monitor, tls) = match before {
         Some(Server::Own { port, monitor, tls }) => (Some(*port), Some(*monitor), *tls),
-        Some(Server::Existing { .. }) | None => (None, None, false),
+        Some(Server::Cluster { .. } | Server::Existing { .. }) | None => (None, None, false),
     };
     let port = match scheme.nats() {
         Some(port) => demand(loopback(port), "the NATS server").await?,
         None => finder.keep(port).await?,
     };
     Ok(Server::Own { port, monitor: finder.keep(monitor).await?, tls })
+}
+
+/// Ports for a cluster of `count` servers of our own, or for as many as `before`, what the home remembers of it.
+///
+/// # Errors
+/// When a port that one must have is taken.
+pub async fn cluster(scheme: Scheme, before: &[Node], count: u16, finder: &mut Finder) -> Result<Vec<Node>> {
+    let mut nodes = Vec::new();
+    for at in 0..count {
+        let known = before.get(usize::from(at));
+        let demanded = match scheme {
+            Scheme::Contract => Some(NATS + at),
+            // Edges have the ports above.
+            Scheme::Moved(base) => (at == 0).then_some(base),
+            Scheme::Free => None,
+        };
+        let port = match demanded {
+            Some(port) => demand(loopback(port), &format!("the NATS server {}", at + 1)).await?,
+            None => finder.keep(known.map(|node| node.port)).await?,
+        };
+        let monitor = finder.keep(known.map(|node| node.monitor)).await?;
+        nodes.push(Node { port, monitor, route: finder.keep(known.map(|node| node.route)).await? });
+    }
+    Ok(nodes)
 }
 
 /// Sees to it that every edge has a port: moves them where the scheme changed, and where a free one was taken meanwhile.

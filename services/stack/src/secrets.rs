@@ -32,6 +32,24 @@ pub fn ensure_user(home: &Home, role: &Role) -> Result<User> {
     Ok(User { role: role.clone(), public: credential.public().to_owned() })
 }
 
+/// Makes what the servers of a cluster show each other, unless it is there.
+///
+/// # Errors
+/// When the file is damaged, or the system refuses.
+pub fn ensure_route_password(home: &Home) -> Result<String> {
+    let path = home.credential("routes");
+    let credential = match read(&path)? {
+        Some(text) => Credential::parse(&text).with_context(|| format!("{} is damaged", path.display()))?,
+        None => {
+            let fresh = Credential::fresh();
+            write_private(&path, fresh.seed().expose().as_bytes())?;
+            fresh
+        }
+    };
+    // A seed is as good as any other random word, and nobody's key.
+    Ok(credential.seed().expose().to_owned())
+}
+
 /// Makes the operator's xkey unless there is one.
 ///
 /// # Errors

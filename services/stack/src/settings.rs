@@ -27,11 +27,18 @@ pub enum Server {
         #[serde(default)]
         tls: bool,
     },
+    /// Several servers run by this stack, on loopback, that keep each stream together.
+    Cluster {
+        /// In the order of their names: `nats-1`, `nats-2`, …
+        nodes: Vec<Node>,
+        /// Whether they speak TLS, also to each other, with certificates of the home.
+        tls: bool,
+    },
     /// Run by somebody else.
     Existing {
         /// One or more URLs, separated by commas.
         url: String,
-        /// Its monitoring URL, if that is known.
+        /// Its monitoring URL, or one for each server, separated by commas, if that is known.
         monitor: Option<String>,
         /// File with the seed of a credential that may change streams and durables.
         admin: PathBuf,
@@ -41,28 +48,75 @@ pub enum Server {
     },
 }
 
-impl Server {
+/// The ports of one server of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
     /// Where clients connect.
+    pub port: u16,
+    /// Where it tells about itself.
+    pub monitor: u16,
+    /// Where the others connect.
+    pub route: u16,
+}
+
+impl Server {
+    /// Where clients connect: one or more URLs, separated by commas.
     pub fn url(&self) -> String {
+        let own = |port: u16, tls: bool| format!("{}://127.0.0.1:{port}", if tls { "tls" } else { "nats" });
         match self {
-            Server::Own { port, monitor: _, tls: false } => format!("nats://127.0.0.1:{port}"),
-            Server::Own { port, monitor: _, tls: true } => format!("tls://127.0.0.1:{port}"),
+            Server::Own { port, monitor: _, tls } => own(*port, *tls),
+            Server::Cluster { nodes, tls } => {
+                nodes.iter().map(|node| own(node.port, *tls)).collect::<Vec<_>>().join(",")
+            }
             Server::Existing { url, .. } => url.clone(),
         }
     }
 
-    /// Where it tells about itself over HTTP, if that is known.
-    pub fn monitor_url(&self) -> Option<String> {
+    /// Each server by itself, as one that is the only one.
+    pub fn one_by_one(&self) -> Vec<Server> {
         match self {
-            Server::Own { monitor, .. } => Some(format!("http://127.0.0.1:{monitor}")),
-            Server::Existing { monitor, .. } => monitor.clone(),
+            Server::Own { .. } => vec![self.clone()],
+            Server::Cluster { nodes, tls } => nodes
+                .iter()
+                .map(|&Node { port, monitor, route: _ }| Server::Own { port, monitor, tls: *tls })
+                .collect(),
+            Server::Existing { url, monitor: _, admin, tls } => url
+                .split(',')
+                .map(|url| Server::Existing {
+                    url: url.to_owned(),
+                    monitor: None,
+                    admin: admin.clone(),
+                    tls: tls.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Where each tells about itself over HTTP, as far as that is known.
+    pub fn monitor_urls(&self) -> Vec<String> {
+        let own = |monitor: &u16| format!("http://127.0.0.1:{monitor}");
+        match self {
+            Server::Own { monitor, .. } => vec![own(monitor)],
+            Server::Cluster { nodes, .. } => nodes.iter().map(|node| own(&node.monitor)).collect(),
+            Server::Existing { monitor, .. } => {
+                monitor.iter().flat_map(|urls| urls.split(',')).map(str::to_owned).collect()
+            }
+        }
+    }
+
+    /// Whether this stack starts it.
+    pub fn is_ours(&self) -> bool {
+        match self {
+            Server::Own { .. } | Server::Cluster { .. } => true,
+            Server::Existing { .. } => false,
         }
     }
 
     /// File with the credential that may change streams and durables.
     pub fn admin(&self, home: &Home) -> PathBuf {
         match self {
-            Server::Own { .. } => home.credential(&Role::Admin.name()),
+            Server::Own { .. } | Server::Cluster { .. } => home.credential(&Role::Admin.name()),
             Server::Existing { admin, .. } => admin.clone(),
         }
     }
@@ -70,7 +124,9 @@ impl Server {
     /// With which certificates a process of `role` connects; none where the bus speaks no TLS.
     pub fn tls(&self, home: &Home, role: &str) -> Option<TlsConfig> {
         match self {
-            Server::Own { tls, .. } => tls.then(|| certificates::of_role(home, role)),
+            Server::Own { tls, .. } | Server::Cluster { tls, .. } => {
+                tls.then(|| certificates::of_role(home, role))
+            }
             Server::Existing { tls, .. } => tls.clone(),
         }
     }
@@ -301,6 +357,7 @@ mod tests {
         assert_eq!(Settings::load(&home).unwrap(), None);
         for server in [
             Server::Own { port: 4222, monitor: 30000, tls: true },
+            Server::Cluster { nodes: vec![Node { port: 4222, monitor: 30000, route: 30001 }], tls: false },
             Server::Existing {
                 url: "nats://a:4222,nats://b:4222".to_owned(),
                 monitor: None,

@@ -34,7 +34,10 @@ impl TlsFlags {
             Server::Own { port, monitor, tls } if self.tls_ca.is_none() => {
                 Ok(Server::Own { port, monitor, tls: self.tls.unwrap_or(tls) })
             }
-            Server::Own { .. } => {
+            Server::Cluster { nodes, tls } if self.tls_ca.is_none() => {
+                Ok(Server::Cluster { nodes, tls: self.tls.unwrap_or(tls) })
+            }
+            Server::Own { .. } | Server::Cluster { .. } => {
                 let detail = "--tls-ca is for a server that somebody else runs, with --nats-url; for the one that `up` \
                               starts pass --tls";
                 Err(Failure::usage(detail).into())

@@ -8,7 +8,7 @@ use crate::installation::{self, connect_admin, connect_role, demand_sync};
 use crate::monitor::Monitor;
 use crate::permissions::Role;
 use crate::plan::{self, Layout};
-use crate::settings::{Edge, Fleet, Server};
+use crate::settings::{Edge, Fleet};
 use crate::tls_flags::TlsFlags;
 use crate::{nats, process_config, ready, summary, verify};
 use anyhow::{Context as _, Result};
@@ -32,6 +32,7 @@ Examples:
   keywheel up --edges 5 --port-base 0      five edges, all ports free ones
   keywheel up --nats-url nats://bus:4222 --admin-credentials admin.nk
   keywheel up --tls                        the same, with TLS and client certificates on the bus
+  keywheel up --cluster 3                  three NATS servers that keep each stream together; one may fail
   keywheel up --verify-streams             only check the streams; 0 as they should be, 1 not
 
 A second start with the same home continues where the first stopped, with the same flags unless told otherwise.")]
@@ -48,6 +49,12 @@ pub struct Up {
     /// Seed file of a user that may create streams and durables at that server
     #[arg(long, value_name = "FILE")]
     pub admin_credentials: Option<PathBuf>,
+    /// NATS servers to run as one cluster: 1 in a new home. Of 3 one may fail, of 5 two
+    #[arg(long, value_name = "N", value_parser = parse_cluster, conflicts_with = "nats_url")]
+    pub cluster: Option<u16>,
+    /// Copies of each stream that is made at --nats-url: as many as are there already, else 3 where the servers can
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5), requires = "nats_url")]
+    pub stream_copies: Option<u8>,
     /// TLS on the bus
     #[command(flatten)]
     pub tls: TlsFlags,
@@ -83,6 +90,15 @@ fn parse_lease(text: &str) -> Result<Span, String> {
         Err("a lease is at least 1s: edges pulse once a second".to_owned())
     } else {
         Ok(span)
+    }
+}
+
+fn parse_cluster(text: &str) -> Result<u16, String> {
+    match text {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        "5" => Ok(5),
+        _ => Err("1, 3 or 5: an even number survives no more failures than one less".to_owned()),
     }
 }
 
@@ -134,9 +150,7 @@ impl Stack<'_> {
     async fn serve(&self, shutdown: &Shutdown, output: Output) -> Result<u8> {
         let layout = plan::prepare(self.up, self.home).await?;
         self.start_bus(&layout).await?;
-        let admin = connect_admin(self.home, &layout.settings.server).await?;
-        installation::lay_out(&admin, layout.settings.instances, layout.fleet.ids()).await?;
-        admin.close().await;
+        self.lay_out(&layout).await?;
         self.refuse_strangers(&layout).await?;
         self.start_services(&layout)?;
         let operator = connect_role(self.home, &layout.settings.server, &Role::Operator).await?;
@@ -156,11 +170,13 @@ impl Stack<'_> {
 
     async fn start_bus(&self, layout: &Layout) -> Result<()> {
         let server = &layout.settings.server;
-        if let (Server::Own { .. }, Some(url)) = (server, server.monitor_url()) {
+        if server.is_ours() {
             let program = nats::find(self.up.nats_server.as_deref(), self.home)?;
             say(&format!("starting {} at {}", program.display(), server.url()));
-            self.children.start(nats::plan(self.home, program));
-            nats::await_healthy(self.home, &self.monitor, &url).await?;
+            for plan in nats::plans(self.home, server, &program) {
+                self.children.start(plan);
+            }
+            nats::await_healthy(self.home, &self.monitor, server).await?;
         }
         match demand_sync(&self.monitor, server).await {
             Err(error) if self.up.allow_unsafe_sync => {
@@ -171,9 +187,20 @@ impl Stack<'_> {
         }
     }
 
+    async fn lay_out(&self, layout: &Layout) -> Result<()> {
+        let server = &layout.settings.server;
+        let admin = connect_admin(self.home, server).await?;
+        let copies = installation::copies(&admin, server, self.up.stream_copies).await?;
+        installation::lay_out(&admin, copies, layout.settings.instances, layout.fleet.ids()).await?;
+        admin.close().await;
+        Ok(())
+    }
+
     /// A server that somebody else runs has to be told of our users by that somebody.
     async fn refuse_strangers(&self, layout: &Layout) -> Result<()> {
-        let Server::Existing { .. } = layout.settings.server else { return Ok(()) };
+        if layout.settings.server.is_ours() {
+            return Ok(());
+        }
         let mut users = nats::users(self.home, &layout.fleet)?;
         users.retain(|user| user.role != Role::Admin);
         let strangers = installation::strangers(self.home, &layout.settings, users).await;

@@ -2,7 +2,7 @@
 
 use crate::failure::{Failure, Output, print};
 use crate::home::Home;
-use crate::installation::{connect, demand_sync};
+use crate::installation::{self, connect, demand_sync};
 use crate::monitor::Monitor;
 use crate::permissions::Role;
 use crate::plan::existing;
@@ -20,7 +20,12 @@ pub async fn verify(up: &Up, home: &Home, output: Output) -> Result<u8> {
     let server = which(up, home)?;
     let admin = up.admin_credentials.clone().unwrap_or_else(|| server.admin(home));
     let bus = connect(home, &server, admin, &Role::Admin).await?;
-    let mut differences = topology::verify(&bus).await?;
+    let copies = match topology::copies(&bus).await? {
+        // Nothing is made here.
+        None => up.stream_copies.map_or(1, usize::from),
+        Some(_) => installation::copies(&bus, &server, up.stream_copies).await?,
+    };
+    let mut differences = topology::verify(&bus, copies).await?;
     bus.close().await;
     if let Err(error) = demand_sync(&Monitor::new()?, &server).await
         && !up.allow_unsafe_sync

@@ -12,7 +12,7 @@ use keywheel_table::{Message, Weighed};
 use keywheel_wire::signers::Signers;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 /// Most messages that one pull asks for.
@@ -39,28 +39,37 @@ pub(crate) struct Piece {
 
 /// What is read ahead. Dropped, it reads no further.
 pub(crate) struct Ahead {
+    go_on: Arc<Notify>,
+    was_empty: bool,
     pieces: mpsc::Receiver<Result<Piece, BusError>>,
     waiting: Option<Result<Piece, BusError>>,
     _reading: JoinSet<()>,
 }
 
 impl Ahead {
-    /// Begins to read what `consumer` gives, for a reader that believes `signers`.
+    /// Begins to read what `consumer` gives, for a reader that believes `signers`. After a pull that brought nothing it
+    /// waits until it is asked for more: a reader that then begins anew leaves no pull behind, to which a server of a
+    /// cluster would go on sending the messages that the new one waits for.
     pub(crate) fn begin(consumer: Consumer<Config>, signers: Arc<Signers>) -> Self {
         let (to, pieces) = mpsc::channel(WAITING);
+        let go_on = Arc::new(Notify::new());
         let mut reading = JoinSet::new();
+        let asked = Arc::clone(&go_on);
         reading.spawn(async move {
             while !to.is_closed() {
                 let pulled = pull(&consumer, &signers, &to).await;
-                let is_over = pulled.is_err();
+                let (is_over, is_empty) = (pulled.is_err(), matches!(pulled, Ok(0)));
                 // Nobody receives it once this is dropped.
                 let _ = to.send(pulled.map(|taken| Piece { ended: Some(taken), ..Piece::default() })).await;
                 if is_over {
                     return;
                 }
+                if is_empty {
+                    asked.notified().await;
+                }
             }
         });
-        Self { pieces, waiting: None, _reading: reading }
+        Self { go_on, was_empty: false, pieces, waiting: None, _reading: reading }
     }
 
     /// All that is ready, as far as one transaction takes it; waits until there is something.
@@ -68,6 +77,9 @@ impl Ahead {
     /// # Errors
     /// When the log cannot be read on.
     pub(crate) async fn next(&mut self) -> Result<Piece, BusError> {
+        if std::mem::take(&mut self.was_empty) {
+            self.go_on.notify_one();
+        }
         let first = match self.waiting.take() {
             Some(waiting) => waiting,
             None => self.pieces.recv().await.unwrap_or(Err(BusError::Stopped)),
@@ -86,6 +98,7 @@ impl Ahead {
                 Err(_) => break,
             }
         }
+        self.was_empty = piece.ended == Some(0);
         Ok(piece)
     }
 }

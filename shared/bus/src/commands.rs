@@ -4,12 +4,33 @@ use crate::batch::{BATCH_MAX, Letter};
 use crate::error::Trying;
 use crate::queue::side_by_side;
 use crate::{Bus, BusError};
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+use bytes::Bytes;
 use keywheel_domain::Address;
 use keywheel_domain::event::CommandId;
 use keywheel_wire::outcome::Outcome;
 use keywheel_wire::subject::{self, Verb};
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long the servers of a cluster may take to agree on another leader.
+const LEADERLESS: Duration = Duration::from_secs(15);
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// While the servers look for another leader nobody listens for the stream, and what the old one was given stays
+/// unanswered. That is asked once more; with every further time another reason is more likely.
+fn may_pass(error: &PublishError, since: Duration) -> bool {
+    match error.kind() {
+        PublishErrorKind::StreamNotFound => since < LEADERLESS,
+        PublishErrorKind::TimedOut => since < LEADERLESS / 2,
+        PublishErrorKind::WrongLastMessageId
+        | PublishErrorKind::WrongLastSequence
+        | PublishErrorKind::BrokenPipe
+        | PublishErrorKind::MaxAckPending
+        | PublishErrorKind::MaxPayloadExceeded
+        | PublishErrorKind::Other => false,
+    }
+}
 
 impl Bus {
     /// Publishes a command (a JSON object with `id` and `actor`); resolves when it is durable. Sending
@@ -23,10 +44,21 @@ impl Bus {
         verb: Verb,
         document: &Value,
     ) -> Result<(), BusError> {
-        let subject = subject::command(address, verb);
-        let sent = self.context().publish(subject, document.to_string().into()).await;
-        sent.trying("publishing a command")?.await.trying("publishing a command")?;
-        Ok(())
+        let (subject, payload) = (subject::command(address, verb), Bytes::from(document.to_string()));
+        let began = Instant::now();
+        loop {
+            let sent = match self.context().publish(subject.clone(), payload.clone()).await {
+                Ok(sent) => sent.await,
+                Err(error) => Err(error),
+            };
+            match sent {
+                Ok(_) => return Ok(()),
+                Err(error) if may_pass(&error, began.elapsed()) => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(error) => return Err(error).trying("publishing a command"),
+            }
+        }
     }
 
     /// Publishes many commands, in atomic batches where the bus takes them; resolves when all are durable.

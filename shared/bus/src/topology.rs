@@ -3,7 +3,11 @@
 use crate::batch::BATCH_MAX;
 use crate::error::Trying;
 use crate::{Bus, BusError};
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::context::{
+    CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,
+};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use keywheel_domain::EdgeId;
 use keywheel_wire::command::COMMAND_BYTES_MAX;
@@ -108,6 +112,47 @@ fn snapshots(file: impl Fn(&str, Vec<String>, usize) -> Config) -> Config {
     }
 }
 
+/// Copies of the log; nothing where there is no log. Needs the admin credential.
+///
+/// # Errors
+/// When the bus cannot be asked.
+pub async fn copies(bus: &Bus) -> Result<Option<usize>, BusError> {
+    match bus.context().get_stream(subject::EVENTS).await {
+        Ok(stream) => Ok(Some(stream.cached_info().config.num_replicas)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error).trying("asking about the log"),
+    }
+}
+
+fn is_missing(error: &GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+/// Creates the log with `copies`, or with one where the servers cannot keep so many apart, and says with how many.
+/// Needs the admin credential.
+///
+/// # Errors
+/// When the bus refuses.
+pub async fn begin_log(bus: &Bus, copies: usize) -> Result<usize, BusError> {
+    let log = |copies| {
+        let log = streams(copies).into_iter().find(|config| config.name == subject::EVENTS);
+        bus.context().create_stream(log.expect("the log is one of the streams"))
+    };
+    match log(copies).await {
+        Ok(_) => Ok(copies),
+        Err(error) if are_too_many(&error) => {
+            log(1).await.trying("creating the log")?;
+            Ok(1)
+        }
+        Err(error) => Err(error).trying("creating the log"),
+    }
+}
+
+fn are_too_many(error: &CreateStreamError) -> bool {
+    const TOO_MANY: [ErrorCode; 2] = [ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED, ErrorCode::CLUSTER_NO_PEERS];
+    matches!(error.kind(), CreateStreamErrorKind::JetStream(error) if TOO_MANY.contains(&error.error_code()))
+}
+
 /// Creates what is missing, for `instances` replicas of each service. Needs the admin credential.
 /// What exists is left as it is: [`verify`] says where it differs.
 ///
@@ -195,14 +240,14 @@ async fn ensure_durable(bus: &Bus, stream: &'static str, config: pull::Config) -
     Ok(())
 }
 
-/// What differs between the streams that are and those that should be; empty when nothing does.
-/// Writes nothing.
+/// What differs between the streams that are and those that should be, with at least so many copies; empty when nothing
+/// does. Writes nothing.
 ///
 /// # Errors
 /// When the bus cannot be asked.
-pub async fn verify(bus: &Bus) -> Result<Vec<String>, BusError> {
+pub async fn verify(bus: &Bus, copies: usize) -> Result<Vec<String>, BusError> {
     let mut differences = Vec::new();
-    for wanted in streams(1) {
+    for wanted in streams(copies) {
         match bus.context().get_stream(&wanted.name).await {
             Err(error) => differences.push(format!("{}: {error}", wanted.name)),
             Ok(stream) => differences.extend(compare(&wanted, &stream.cached_info().config)),
@@ -243,6 +288,9 @@ pub(crate) fn compare(wanted: &Config, found: &Config) -> Vec<String> {
     check("discard", format!("{:?}", wanted.discard), format!("{:?}", found.discard));
     let markers = |config: &Config| config.subject_delete_marker_ttl.is_some().to_string();
     check("subject_delete_marker_ttl", markers(wanted), markers(found));
+    if found.num_replicas < wanted.num_replicas {
+        check("num_replicas", wanted.num_replicas.to_string(), found.num_replicas.to_string());
+    }
     if found.max_consumers <= 0 {
         check("max_consumers", "a positive number".to_owned(), found.max_consumers.to_string());
     }

@@ -36,6 +36,7 @@ pub fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         edges: 2,
         lease: "15s",
         replicas: 1,
+        cluster: 1,
         restart: true,
         lossy_bus: None,
     };

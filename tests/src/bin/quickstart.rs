@@ -32,6 +32,7 @@ fn main() -> anyhow::Result<()> {
         edges: EDGES,
         lease: "2s",
         replicas: 1,
+        cluster: 1,
         restart: true,
         lossy_bus: None,
     }))

@@ -181,6 +181,7 @@ async fn lay_out(settings: &Settings) -> anyhow::Result<(Context, Vec<Recipe>)> 
         edges: settings.edges,
         lease: LEASE_TEXT,
         replicas: REPLICAS,
+        cluster: 1,
         restart: true,
         lossy_bus: None,
     };

@@ -23,6 +23,8 @@ pub struct Facts {
     pub context: Option<PathBuf>,
     /// Whether the bus is one that `up` starts, and whether that runs; none where somebody else runs it.
     pub up_runs: Option<bool>,
+    /// The process of that bus, or of its first server.
+    pub server: String,
     /// Credentials and the signers file.
     pub files: Vec<FileFact>,
     /// Each service's key that the signers file does not list in that role.

@@ -3,6 +3,7 @@
 use super::facts::{DiskFact, Facts, FileFact};
 use crate::certificates;
 use crate::home::Home;
+use crate::nats;
 use crate::permissions::Role;
 use crate::place::Place;
 use crate::settings::{Fleet, Server};
@@ -30,10 +31,10 @@ pub(super) fn look(place: &Place, fleet: &Fleet, facts: &mut Facts) {
         }
     }
     look_at_signers(&place.signers, publics, facts);
-    if let Server::Own { tls: true, .. } = place.settings.server {
+    if let Server::Own { tls: true, .. } | Server::Cluster { tls: true, .. } = place.settings.server {
         facts.certificates = certificates::expiries(&place.home);
     }
-    facts.disks = disks(&place.home, fleet);
+    facts.disks = disks(&place.home, &place.settings.server, fleet);
 }
 
 /// Whose seeds ought to be here: of a home with a stack in it everybody's, of another the operator's.
@@ -42,7 +43,7 @@ fn credentials(place: &Place, fleet: &Fleet) -> Vec<(Option<Role>, PathBuf)> {
         return vec![(None, place.operator.clone())];
     }
     let edges = fleet.ids().map(|id| Role::Edge(id.clone()));
-    let is_own = matches!(place.settings.server, Server::Own { .. });
+    let is_own = place.settings.server.is_ours();
     let roles = Role::fixed().into_iter().chain(edges).filter(|role| is_own || *role != Role::Admin);
     roles.map(|role| (Some(role.clone()), place.home.credential(&role.name()))).collect()
 }
@@ -72,13 +73,14 @@ fn look_at_signers(file: &Path, publics: Vec<(Service, String)>, facts: &mut Fac
     }
 }
 
-fn disks(home: &Home, fleet: &Fleet) -> Vec<DiskFact> {
+fn disks(home: &Home, server: &Server, fleet: &Fleet) -> Vec<DiskFact> {
     if !home.exists() {
         return Vec::new();
     }
     let edges = fleet.edges.iter().map(|edge| home.data(&edge.process()));
     let databases = edges.clone().map(|folder| folder.join("edge.db")).filter(|file| file.exists());
-    let folders = [home.root().to_owned(), home.nats_store()].into_iter().chain(edges);
+    let stores = nats::processes(server).into_iter().map(|(process, _)| home.nats_store(&process));
+    let folders = [home.root().to_owned()].into_iter().chain(stores).chain(edges);
     folders.filter(|folder| folder.exists()).chain(databases).map(|path| disk(&path)).collect()
 }
 

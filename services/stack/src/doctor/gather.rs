@@ -1,7 +1,7 @@
 //! What the doctor sees at the bus and of the edges. Everything is asked for a bounded time, and nothing is changed.
 
 use super::facts::{Answer, BusFacts, Facts, LogFacts};
-use crate::installation::monitor_url;
+use crate::installation::monitor_urls;
 use crate::monitor::Monitor;
 use crate::permissions::Role;
 use crate::place::Place;
@@ -86,10 +86,7 @@ async fn look_at_bus(
         instances: place.settings.instances,
         ..BusFacts::default()
     };
-    if let Some(url) = monitor_url(monitor, &place.settings.server).await {
-        seen.syncs = monitor.syncs_always(&url).await.ok();
-        seen.clock_ahead_ms = monitor.clock_ms(&url).await.ok().map(|ms| ahead(ms, clock::wall_ms()));
-    }
+    look_at_servers(place, monitor, &mut seen).await;
     let (heard, services) = tokio::join!(hear(operator, facts), operator.ask_who_runs(ANSWER));
     heard?;
     seen.services = services?;
@@ -107,6 +104,23 @@ async fn look_at_bus(
         }
     }
     Ok(seen)
+}
+
+/// Of several servers what the worst of them says.
+async fn look_at_servers(place: &Place, monitor: &Monitor, seen: &mut BusFacts) {
+    let mut all_sync = Some(true);
+    for url in monitor_urls(monitor, &place.settings.server).await {
+        let Some(url) = url else {
+            all_sync = None;
+            continue;
+        };
+        let syncs = monitor.syncs_always(&url).await.ok();
+        all_sync =
+            if syncs == Some(false) { syncs } else { all_sync.and_then(|all| syncs.map(|it| all && it)) };
+        let clock = monitor.clock_ms(&url).await.ok().map(|ms| ahead(ms, clock::wall_ms()));
+        seen.clock_ahead_ms = seen.clock_ahead_ms.into_iter().chain(clock).max_by_key(|ms| ms.unsigned_abs());
+    }
+    seen.syncs = all_sync;
 }
 
 async fn hear(operator: &Bus, facts: &mut Facts) -> Result<()> {

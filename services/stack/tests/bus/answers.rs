@@ -76,7 +76,7 @@ fn requests(role: &str) -> Vec<(String, &'static str)> {
 
 /// Of each stream: how many messages it has, the last one's sequence, its durables.
 async fn streams(rig: &Rig) -> BTreeMap<String, (u64, u64, Vec<String>)> {
-    let url = rig.settings.server.monitor_url().unwrap();
+    let url = rig.settings.server.monitor_urls().remove(0);
     let url = format!("{url}/jsz?accounts=true&streams=true&consumers=true");
     let text = reqwest::get(url).await.unwrap().text().await.unwrap();
     let says: Value = serde_json::from_str(&text).unwrap();

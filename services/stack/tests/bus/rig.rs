@@ -5,11 +5,11 @@ use keywheel_bus::{Bus, BusConfig, BusError};
 use keywheel_domain::EdgeId;
 use keywheel_stack::children::Children;
 use keywheel_stack::home::Home;
-use keywheel_stack::installation::lay_out;
+use keywheel_stack::installation::{copies, lay_out};
 use keywheel_stack::monitor::Monitor;
 use keywheel_stack::permissions::Role;
 use keywheel_stack::ports::{self, Finder, Scheme, loopback};
-use keywheel_stack::settings::{Edge, Fleet, LEASE, Settings};
+use keywheel_stack::settings::{Edge, Fleet, LEASE, Server, Settings};
 use keywheel_stack::tls_flags::TlsFlags;
 use keywheel_stack::{nats, secrets};
 use std::fs::File;
@@ -70,12 +70,11 @@ impl Rig {
         secrets::ensure_signers(&home).unwrap();
 
         let children = Children::none(home.clone(), true).unwrap();
-        children.start(nats::plan(&home, nats::find(Some(&server()), &home).unwrap()));
-        let monitor_url = settings.server.monitor_url().unwrap();
-        nats::await_healthy(&home, &Monitor::new().unwrap(), &monitor_url).await.unwrap();
+        start(&children, &home, &settings.server).await;
         let rig = Rig { _folder: folder, _held: held, home, settings, children };
         let admin = rig.connect(&Role::Admin).await;
-        lay_out(&admin, 2, fleet.edges.iter().map(|edge| &edge.id)).await.unwrap();
+        let copies = copies(&admin, &rig.settings.server, None).await.unwrap();
+        lay_out(&admin, copies, 2, fleet.edges.iter().map(|edge| &edge.id)).await.unwrap();
         rig
     }
 
@@ -84,9 +83,7 @@ impl Rig {
         let fleet = Fleet::load(&self.home).unwrap();
         nats::configure(&self.home, &self.settings, &fleet).unwrap();
         let children = Children::none(self.home.clone(), true).unwrap();
-        children.start(nats::plan(&self.home, nats::find(Some(&server()), &self.home).unwrap()));
-        let monitor_url = self.settings.server.monitor_url().unwrap();
-        nats::await_healthy(&self.home, &Monitor::new().unwrap(), &monitor_url).await.unwrap();
+        start(&children, &self.home, &self.settings.server).await;
         Rig { children, ..self }
     }
 
@@ -101,6 +98,13 @@ impl Rig {
         };
         Bus::connect(&config.options(&role, false)).await.unwrap()
     }
+}
+
+async fn start(children: &Children, home: &Home, at: &Server) {
+    for plan in nats::plans(home, at, &nats::find(Some(&server()), home).unwrap()) {
+        children.start(plan);
+    }
+    nats::await_healthy(home, &Monitor::new().unwrap(), at).await.unwrap();
 }
 
 /// The server must allow it.

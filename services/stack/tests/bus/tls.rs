@@ -101,7 +101,7 @@ async fn an_expired_certificate_is_refused_and_renewed_at_the_next_start() {
     for name in ["server.pem", "server.key"] {
         std::fs::copy(kept.at(name), rig.home.tls().join(name)).unwrap();
     }
-    keywheel_stack::nats::reload(&rig.home).unwrap();
+    keywheel_stack::nats::reload(&rig.home, &rig.settings.server).unwrap();
     let told = eventually(async || connect(&rig, Some(operator(&rig))).await.map(|_| ()).err()).await;
     assert!(told.to_string().contains("has expired; renew it at the server"), "{told}");
 }

@@ -12,12 +12,12 @@ use std::time::Duration;
 async fn what_is_ensured_is_verified() {
     let server = Server::start();
     let bus = server.bus("admin").await;
-    let missing = topology::verify(&bus).await.unwrap();
+    let missing = topology::verify(&bus, 1).await.unwrap();
     assert_eq!(missing.len(), 9, "{missing:#?}");
     topology::ensure(&bus, 1, 2).await.unwrap();
-    assert_eq!(topology::verify(&bus).await.unwrap(), [""; 0]);
+    assert_eq!(topology::verify(&bus, 1).await.unwrap(), [""; 0]);
     topology::ensure(&bus, 1, 2).await.unwrap();
-    assert_eq!(topology::verify(&bus).await.unwrap(), [""; 0]);
+    assert_eq!(topology::verify(&bus, 1).await.unwrap(), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +96,7 @@ async fn a_changed_field_is_named() {
             }
             stranger.create_stream(config).await.unwrap();
         }
-        let differences = topology::verify(&bus).await.unwrap();
+        let differences = topology::verify(&bus, 1).await.unwrap();
         assert_eq!(differences.len(), round.len(), "{differences:#?}");
         for (stream, _, expected) in round {
             let expected = format!("{stream}: {expected}");

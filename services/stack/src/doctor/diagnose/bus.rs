@@ -39,7 +39,7 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
 
 fn unreachable(facts: &Facts, why: &str) -> Finding {
     let next = match facts.up_runs {
-        Some(true) => facts.log_of("nats"),
+        Some(true) => facts.log_of(&facts.server),
         Some(false) => facts.stack("up"),
         None => format!("see to it that the server at {} runs and can be reached from here", facts.url),
     };
