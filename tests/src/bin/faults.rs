@@ -37,6 +37,9 @@ struct Arguments {
     /// Folder for the ledger and, below it, for the installation
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    /// The library libfaketime, to have clocks stepped
+    #[arg(long, value_name = "FILE")]
+    faketime: Option<PathBuf>,
     /// Keep ledger and installation also where nothing was found
     #[arg(long)]
     keep: bool,
@@ -62,6 +65,7 @@ fn main() -> anyhow::Result<ExitCode> {
         edges: arguments.edges,
         keyrings: arguments.keyrings,
         binary: binary()?,
+        faketime: arguments.faketime,
         home: folder.join("home"),
         ledger: folder.join("ledger.jsonl"),
     };

@@ -5,7 +5,7 @@ use super::clients::{client, prober};
 use super::fleet::Fleet;
 use super::ledger::{self, Entry, Ledger};
 use super::operator::{Open, Operator as Operating};
-use super::plan::{self, Kind};
+use super::plan;
 use super::rest;
 use super::ring::Ring;
 use super::scene::{Part, Scene};
@@ -45,7 +45,8 @@ impl Verdict {
 pub async fn run(settings: &Settings, say: impl Fn(&str)) -> anyhow::Result<Verdict> {
     say("making the installation");
     let fleet = Arc::new(Fleet::start(settings).await?);
-    let plan = plan::plan(settings.seed, settings.length, &fleet.targets(), &Kind::ALL);
+    let (kinds, skipped) = fleet.kinds();
+    let plan = plan::plan(settings.seed, settings.length, &fleet.targets(), &kinds);
     for fault in &plan {
         say(&fault.to_string());
     }
@@ -90,7 +91,9 @@ pub async fn run(settings: &Settings, say: impl Fn(&str)) -> anyhow::Result<Verd
     let mut besides: Vec<String> = at_rest.err().map(|error| error.to_string()).into_iter().collect();
     besides.extend(crashes(&fleet));
     let entries = ledger::read(&settings.ledger)?;
-    Ok(Verdict { summary: Summary::of(&entries), report: check::judge(&entries), besides })
+    let summary =
+        Summary { skipped: skipped.iter().map(|kind| kind.word()).collect(), ..Summary::of(&entries) };
+    Ok(Verdict { summary, report: check::judge(&entries), besides })
 }
 
 fn began(settings: &Settings, scene: &Scene) -> Entry {

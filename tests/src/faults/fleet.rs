@@ -4,7 +4,8 @@
 //! started again with the same arguments by the harness itself, which can so keep a process down, put a link
 //! before it, or give it another clock.
 
-use super::plan::{Role, Target};
+use super::clocks::Clocks;
+use super::plan::{Kind, Role, Target};
 use super::process::{Process, Recipe, until};
 use super::settings::{LEASE_TEXT, REPLICAS, Settings};
 use crate::Operator;
@@ -31,6 +32,7 @@ pub struct Fleet {
     processes: BTreeMap<String, Arc<Process>>,
     /// By process, one to each bus node; and the operator's.
     links: BTreeMap<String, Vec<Link>>,
+    clocks: Option<Clocks>,
     http: reqwest::Client,
 }
 
@@ -67,6 +69,8 @@ impl Fleet {
         let (context, recipes) = lay_out(settings).await?;
         let spawner = Spawner::start()?;
         let (mut processes, mut links) = (BTreeMap::new(), BTreeMap::new());
+        let folder = settings.ledger.with_extension("clocks");
+        let clocks = settings.faketime.as_ref().map(|library| Clocks::new(library, folder)).transpose()?;
         links.insert(OPERATOR.to_owned(), links_to(&context.nats_url)?);
         for mut recipe in recipes {
             let name = recipe.name.clone();
@@ -74,11 +78,17 @@ impl Fleet {
                 let own = links_to(&context.nats_url)?;
                 recipe.environment.push(("KEYWHEEL_BUS__URL".to_owned(), url(&own)));
                 links.insert(name.clone(), own);
+                if let Some(clocks) = &clocks {
+                    recipe.environment.extend(clocks.environment(&name)?);
+                }
+            }
+            if role(&name) == Role::Edge {
+                recipe = recipe.without_limits_that_end_it();
             }
             processes.insert(name, Process::start(recipe, &spawner));
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
-        let fleet = Fleet { context, processes, links, http };
+        let fleet = Fleet { context, processes, links, clocks, http };
         fleet.await_ready().await?;
         Ok(fleet)
     }
@@ -87,6 +97,31 @@ impl Fleet {
     pub fn targets(&self) -> Vec<Target> {
         let names = self.processes.keys().map(String::as_str).chain([OPERATOR]);
         names.map(|name| Target { name: name.to_owned(), role: role(name) }).collect()
+    }
+
+    /// The processes' clocks.
+    ///
+    /// # Errors
+    /// When they cannot be set here.
+    pub fn clocks(&self) -> anyhow::Result<&Clocks> {
+        self.clocks.as_ref().context("there is no libfaketime")
+    }
+
+    /// Which kinds of faults can be done here, and which cannot.
+    pub fn kinds(&self) -> (Vec<Kind>, Vec<Kind>) {
+        let has_prlimit = || std::process::Command::new("prlimit").arg("--version").output().is_ok();
+        Kind::ALL.into_iter().partition(|kind| match kind {
+            Kind::Clock => self.clocks.is_some(),
+            Kind::Disk => has_prlimit(),
+            Kind::Kill
+            | Kind::Pause
+            | Kind::Restart
+            | Kind::Cut
+            | Kind::Mute
+            | Kind::Deaf
+            | Kind::Delay
+            | Kind::HalfOpen => true,
+        })
     }
 
     /// The links between a process, or the operator, and the bus.

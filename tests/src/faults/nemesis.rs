@@ -13,6 +13,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// By how much what is delayed comes late.
 const LATE: Duration = Duration::from_millis(150);
+/// No file of an edge is smaller, so that none can be written to any more.
+const FILE_BYTES: u64 = 1024;
 
 /// Carries out the whole plan; when it returns, everything is healed.
 ///
@@ -33,6 +35,7 @@ pub async fn attack(scene: Arc<Scene>, fleet: Arc<Fleet>, plan: Vec<Fault>) -> a
 
 async fn strike(scene: Arc<Scene>, fleet: Arc<Fleet>, fault: Fault) -> anyhow::Result<()> {
     let until = Instant::now() + fault.lasts;
+    let step = fault.step();
     let Fault { number, kind, target, .. } = fault;
     scene.write(&Entry::Fault {
         at: scene.moments.now(),
@@ -40,14 +43,14 @@ async fn strike(scene: Arc<Scene>, fleet: Arc<Fleet>, fault: Fault) -> anyhow::R
         kind: kind.word().to_owned(),
         target: target.clone(),
     });
-    begin(&fleet, kind, &target).await?;
+    begin(&fleet, kind, &target, step).await?;
     sleep_until(until).await;
-    heal(&fleet, kind, &target)?;
+    heal(&fleet, kind, &target).await?;
     scene.write(&Entry::Healed { at: scene.moments.now(), number });
     Ok(())
 }
 
-async fn begin(fleet: &Fleet, kind: Kind, target: &str) -> anyhow::Result<()> {
+async fn begin(fleet: &Fleet, kind: Kind, target: &str, step: i32) -> anyhow::Result<()> {
     let each = |harm: fn(&Link)| fleet.links(target).map(|links| links.iter().for_each(harm));
     match kind {
         Kind::Kill => fleet.process(target)?.down(Signal::SIGKILL).await,
@@ -64,17 +67,21 @@ async fn begin(fleet: &Fleet, kind: Kind, target: &str) -> anyhow::Result<()> {
             link.flow(Way::Out, Flow::Lost);
             link.flow(Way::In, Flow::Lost);
         })?,
+        Kind::Clock => fleet.clocks()?.set(target, step).await?,
+        Kind::Disk => fleet.process(target)?.file_size_max(Some(FILE_BYTES)).await?,
     }
     Ok(())
 }
 
-fn heal(fleet: &Fleet, kind: Kind, target: &str) -> anyhow::Result<()> {
+async fn heal(fleet: &Fleet, kind: Kind, target: &str) -> anyhow::Result<()> {
     match kind {
         Kind::Kill | Kind::Restart => fleet.process(target)?.up(),
         Kind::Pause => fleet.process(target)?.signal(Signal::SIGCONT),
         Kind::Cut | Kind::Mute | Kind::Deaf | Kind::Delay | Kind::HalfOpen => {
             fleet.links(target)?.iter().for_each(Link::mend);
         }
+        Kind::Clock => fleet.clocks()?.set(target, 0).await?,
+        Kind::Disk => fleet.process(target)?.file_size_max(None).await?,
     }
     Ok(())
 }

@@ -23,11 +23,15 @@ pub enum Kind {
     Delay,
     /// Its connections stand, and everything on them is lost.
     HalfOpen,
+    /// Its wall clock is another than everybody's.
+    Clock,
+    /// Its disk takes no more.
+    Disk,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Kill,
         Kind::Pause,
         Kind::Restart,
@@ -36,6 +40,8 @@ impl Kind {
         Kind::Deaf,
         Kind::Delay,
         Kind::HalfOpen,
+        Kind::Clock,
+        Kind::Disk,
     ];
 
     /// As the ledger names it.
@@ -48,6 +54,8 @@ impl Kind {
             Kind::Mute | Kind::Deaf => "one_way",
             Kind::Delay => "delay",
             Kind::HalfOpen => "half_open",
+            Kind::Clock => "clock",
+            Kind::Disk => "disk",
         }
     }
 
@@ -55,7 +63,8 @@ impl Kind {
     fn weight(self) -> u64 {
         match self {
             Kind::Kill | Kind::Pause => 4,
-            Kind::Cut => 2,
+            Kind::Cut | Kind::Clock => 2,
+            Kind::Disk => 3,
             Kind::Restart | Kind::Mute | Kind::Deaf | Kind::Delay | Kind::HalfOpen => 1,
         }
     }
@@ -65,6 +74,8 @@ impl Kind {
             Kind::Kill | Kind::Pause => target.role != Role::Operator,
             Kind::Restart => target.role == Role::Bus,
             Kind::Cut | Kind::Mute | Kind::Deaf | Kind::Delay | Kind::HalfOpen => target.role != Role::Bus,
+            Kind::Clock => matches!(target.role, Role::Service | Role::Edge),
+            Kind::Disk => target.role == Role::Edge,
         }
     }
 }
@@ -107,6 +118,12 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// By how many seconds a clock that is stepped is wrong: by far more than anything here lasts, or by some of it.
+    pub fn step(&self) -> i32 {
+        const STEPS: [i32; 4] = [-60, 60, -5, 5];
+        STEPS[self.number as usize % STEPS.len()]
+    }
+
     fn end(&self) -> Duration {
         self.at + self.lasts
     }
@@ -115,12 +132,11 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fault { number, at, lasts, kind, target } = self;
-        write!(
-            f,
-            "#{number:<4} {:>8.2} s  {:<10} {target:<14} for {lasts:.2?}",
-            at.as_secs_f64(),
-            format!("{kind:?}")
-        )
+        let what = match kind {
+            Kind::Clock => format!("Clock {:+}", self.step()),
+            kind => format!("{kind:?}"),
+        };
+        write!(f, "#{number:<4} {:>8.2} s  {what:<10} {target:<14} for {lasts:.2?}", at.as_secs_f64())
     }
 }
 

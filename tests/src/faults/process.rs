@@ -1,5 +1,6 @@
 //! A process of the installation, started and kept running by the harness, so that it can be harmed in any way.
 
+use super::clocks;
 use anyhow::Context as _;
 use keywheel_stack::spawn::Spawner;
 use nix::sys::signal::{Signal, kill};
@@ -31,6 +32,15 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// The same where a file that may not grow any more is an error there, not its end.
+    #[must_use]
+    pub fn without_limits_that_end_it(mut self) -> Recipe {
+        let run = r#"trap "" XFSZ; exec "$0" "$@""#.to_owned();
+        let program = std::mem::replace(&mut self.program, "sh".into());
+        self.args.splice(0..0, ["-c".to_owned(), run, program.display().to_string()]);
+        self
+    }
+
     fn command(&self) -> std::io::Result<Command> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         let mut command = crate::stack::keywheel(&self.program);
@@ -80,7 +90,9 @@ impl Process {
                         self.signal(Signal::SIGKILL);
                     }
                     let ended = child.wait().await;
-                    self.pid.send_replace(None);
+                    if let Some(pid) = self.pid.send_replace(None) {
+                        clocks::sweep(pid);
+                    }
                     if let (Ok(status), true) = (ended, self.is_wanted()) {
                         self.ends.lock().unwrap_or_else(PoisonError::into_inner).push(status);
                         tokio::time::sleep(PAUSE).await;
@@ -109,6 +121,20 @@ impl Process {
             // It may have ended this moment.
             let _ = kill(pid, signal);
         }
+    }
+
+    /// Lets no file that it writes be longer, as a full disk would not; or any again.
+    ///
+    /// # Errors
+    /// When the system has no `prlimit`.
+    pub async fn file_size_max(&self, bytes: Option<u64>) -> anyhow::Result<()> {
+        let Some(pid) = self.pid() else { return Ok(()) };
+        let most = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let mut command = tokio::process::Command::new("prlimit");
+        command.args(["--pid", &pid.to_string(), &format!("--fsize={most}:unlimited")]);
+        // The process may have ended this moment.
+        let _ = command.stderr(Stdio::null()).status().await.context("prlimit")?;
+        Ok(())
     }
 
     /// Ends it with `signal` and holds it down. One that does not end in time is killed.

@@ -33,6 +33,8 @@ pub struct Settings {
     pub keyrings: usize,
     /// The `keywheel` binary.
     pub binary: PathBuf,
+    /// The library that lets clocks be set, where there is one.
+    pub faketime: Option<PathBuf>,
     /// Where the installation lies: what the campaign may harm.
     pub home: PathBuf,
     /// Where the ledger is written; outside of `home`.

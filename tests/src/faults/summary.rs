@@ -26,6 +26,8 @@ pub struct Summary {
     pub requests: BTreeMap<String, BTreeMap<String, u64>>,
     /// Faults by kind.
     pub faults: BTreeMap<String, u64>,
+    /// Faults that cannot be done here.
+    pub skipped: Vec<&'static str>,
     /// Receipts that were seen.
     pub receipts: u64,
     /// Events in the log.
@@ -129,6 +131,10 @@ impl fmt::Display for Summary {
             self.delivered, self.rotations_completed, self.receipts
         )?;
         let faults: u64 = self.faults.values().sum();
-        write!(f, "  faults {faults}: {}", list(&self.faults))
+        write!(f, "  faults {faults}: {}", list(&self.faults))?;
+        if !self.skipped.is_empty() {
+            write!(f, "; skipped, because they cannot be done here: {}", self.skipped.join(", "))?;
+        }
+        Ok(())
     }
 }
