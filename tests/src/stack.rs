@@ -94,6 +94,18 @@ pub struct Context {
     pub inbox_prefix: String,
     /// The edges.
     pub edges: Vec<EdgeEntry>,
+    /// The services' processes.
+    #[serde(default)]
+    pub services: Vec<ServiceEntry>,
+}
+
+/// One process of a service.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ServiceEntry {
+    /// Its name.
+    pub name: String,
+    /// Where it tells how it stands.
+    pub http: String,
 }
 
 /// One edge.
@@ -276,6 +288,7 @@ impl Context {
             signers: PathBuf::new(),
             inbox_prefix: String::new(),
             edges: Vec::new(),
+            services: Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the issuer is told: file and environment, checked before anything opens.
 
-use keywheel_bus::{BusConfig, station};
+use keywheel_bus::BusConfig;
+use keywheel_bus::station::{self, ObserveConfig};
 use keywheel_runtime::log::LogConfig;
 use keywheel_token::Brand;
 use keywheel_wire::text::Length;
@@ -22,6 +23,9 @@ pub struct Config {
     pub lease: Length,
     /// How to reach the bus.
     pub bus: BusConfig,
+    /// Where to tell how it stands.
+    #[serde(default)]
+    pub observe: ObserveConfig,
     /// How keys begin.
     #[serde(default)]
     pub key: KeyConfig,

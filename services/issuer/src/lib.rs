@@ -19,9 +19,9 @@ pub mod target;
 pub use config::Config;
 
 use keywheel_bus::gate::Sources;
-use keywheel_bus::{BusError, Station, intake};
+use keywheel_bus::{BusError, Station, Watch, intake};
 use keywheel_domain::At;
-use keywheel_runtime::{Shutdown, clock};
+use keywheel_runtime::{Shutdown, clock, observe};
 use keywheel_wire::subject::Service;
 
 /// Runs until `shutdown`.
@@ -29,22 +29,24 @@ use keywheel_wire::subject::Service;
 /// # Errors
 /// When the credential lacks a permission, or the log or the database cannot be trusted any more.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), BusError> {
+    let watch = Watch::new(Service::Issuer, |_| ());
+    tokio::select! {
+        ended = work(&config, &watch, &shutdown) => ended,
+        never = observe::run(config.observe.http, || Box::pin(watch.ready()), || Box::pin(watch.text())) => match never {},
+    }
+}
+
+async fn work(config: &Config, watch: &Watch, shutdown: &Shutdown) -> Result<(), BusError> {
     let sources = Sources { now: || At(clock::wall_ms()), fresh_id: keywheel_token::id::fresh };
-    let station = Station::open(
-        &config.bus,
-        Service::Issuer,
-        config.instance,
-        &config.data_dir,
-        diary::leaves_work,
-        sources,
-    )
-    .await?;
-    let issuer = prepare::Issuer { gate: station.gate.clone(), brand: config.key.0 };
+    let station =
+        Station::open(&config.bus, watch, config.instance, &config.data_dir, diary::leaves_work, sources)
+            .await?;
+    let issuer = prepare::Issuer { gate: station.gate.clone(), brand: config.key.0.clone() };
     let diary = diary::Diary::of(&station.gate)?;
     let starter = due::Starter { issuer: issuer.clone(), diary: diary.clone() };
     let work = async {
         let commands = intake::run(&station.gate, Service::Issuer, &issuer, shutdown.requested());
-        tokio::try_join!(commands, starter.run(&shutdown)).map(|_| ())
+        tokio::try_join!(commands, starter.run(shutdown)).map(|_| ())
     };
     station.serve(diary, work).await
 }

@@ -2,6 +2,7 @@
 
 use crate::SharedDesk;
 use crate::desk::{Effect, kids, refuses_by};
+use crate::figures::{Carried, Figures};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use keywheel_bus::batch::BATCH_MAX;
@@ -18,6 +19,7 @@ use keywheel_wire::delivery::Sealed;
 use keywheel_wire::notice::{Notice, Receipt, Unreached};
 use keywheel_wire::subject;
 use keywheel_wire::text::{Id, Moment, id};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How often the desk is looked through when nobody rings: what only time makes ready waits this long at most.
@@ -39,6 +41,8 @@ pub struct Carrier {
     pub gate: Gate,
     /// The desk.
     pub desk: SharedDesk,
+    /// What is counted.
+    pub figures: Figures,
     /// The fleet's lease.
     pub lease: Span,
 }
@@ -91,6 +95,7 @@ impl Carrier {
 
     /// Carries out what became ready together: activations in one batch, and one note of all that is done.
     async fn carry_all(&self, effects: Vec<Effect>) -> Result<(), BusError> {
+        let counted: BTreeMap<u64, Carried> = effects.iter().filter_map(Carried::of).collect();
         let (mut activations, mut rest) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
@@ -117,12 +122,22 @@ impl Carrier {
             }
         }
         self.gate.fold().lock().settle_all(&done)?;
-        done.iter().for_each(|seq| self.desk.lock().done(*seq));
+        self.finish(&done, &counted);
         if !again.is_empty() {
             tokio::time::sleep(Duration::from_millis(200)).await;
             again.iter().for_each(|seq| self.desk.lock().again(*seq));
         }
         Ok(())
+    }
+
+    fn finish(&self, done: &[u64], counted: &BTreeMap<u64, Carried>) {
+        let now = clock::boot_ms();
+        for seq in done {
+            let seen = self.desk.lock().done(*seq);
+            if let (Some(seen), Some(carried)) = (seen, counted.get(seq)) {
+                self.figures.carried(carried, Duration::from_millis(now.saturating_sub(seen)));
+            }
+        }
     }
 
     async fn carry(&self, effect: Effect) -> Option<(u64, Result<(), BusError>)> {

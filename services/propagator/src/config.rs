@@ -1,7 +1,8 @@
 //! What the propagator is told: file and environment, checked before anything opens.
 
 use crate::snapshots::Schedule;
-use keywheel_bus::{BusConfig, station};
+use keywheel_bus::BusConfig;
+use keywheel_bus::station::{self, ObserveConfig};
 use keywheel_runtime::log::LogConfig;
 use keywheel_wire::text::Length;
 use serde::Deserialize;
@@ -22,6 +23,9 @@ pub struct Config {
     pub lease: Length,
     /// How to reach the bus.
     pub bus: BusConfig,
+    /// Where to tell how it stands.
+    #[serde(default)]
+    pub observe: ObserveConfig,
     /// How often the table is written into the store of snapshots.
     #[serde(default)]
     pub snapshot: Schedule,

@@ -216,9 +216,14 @@ impl Desk {
         effects
     }
 
-    /// An effect was carried out for good.
-    pub fn done(&mut self, seq: u64) {
-        self.in_hand.remove(&seq);
+    /// An effect was carried out for good. Gives when its event was seen.
+    pub fn done(&mut self, seq: u64) -> Option<u64> {
+        self.in_hand.remove(&seq).map(|work| work.seen)
+    }
+
+    /// How much waits, and how much is in hand.
+    pub fn load(&self) -> (usize, usize) {
+        (self.waiting.values().map(BTreeMap::len).sum(), self.in_hand.len())
     }
 
     /// An effect could not be carried out; it is to be tried again.

@@ -7,6 +7,7 @@
 //! - [`desk`]: the work that events leave behind, and when each piece may be done; no I/O
 //! - [`carry`]: does it
 //! - [`commands`]: the roster and passing the barrier by hand
+//! - [`figures`]: what operators watch
 //! - [`listen`]: pulses, heard and read back
 //! - [`doubts`]: alarms of messages that nobody applies
 //! - [`heads`]: where the log stands, signed; [`snapshots`]: of its fold, for edges that start; [`config`]: what it is told
@@ -18,6 +19,7 @@ pub mod commands;
 pub mod config;
 pub mod desk;
 pub mod doubts;
+pub mod figures;
 pub mod fleet;
 pub mod heads;
 pub mod listen;
@@ -26,11 +28,12 @@ pub mod snapshots;
 use crate::carry::Carrier;
 pub use crate::config::Config;
 use crate::desk::Desk;
+use crate::figures::Figures;
 use keywheel_bus::follow::Sink;
 use keywheel_bus::gate::Sources;
-use keywheel_bus::{BusError, Station, intake};
+use keywheel_bus::{BusError, Station, Watch, intake};
 use keywheel_domain::{Address, At, Event, Fact};
-use keywheel_runtime::{Shutdown, clock};
+use keywheel_runtime::{Shutdown, clock, observe};
 use keywheel_table::{Applied, fold::Head};
 use keywheel_wire::subject::Service;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,30 +71,43 @@ impl SharedDesk {
 /// # Errors
 /// When the credential lacks a permission, or the log or the database cannot be trusted any more.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), BusError> {
-    let sources = Sources { now: || At(clock::wall_ms()), fresh_id: keywheel_token::id::fresh };
-    let station = Station::open(
-        &config.bus,
-        Service::Propagator,
-        config.instance,
-        &config.data_dir,
-        leaves_work,
-        sources,
-    )
-    .await?;
+    let figures = Figures::default();
+    let watch = Watch::new(Service::Propagator, |registry| figures.register(registry));
     let desk = SharedDesk::new(Desk::new(config.lease.0));
+    let metrics = || -> observe::Asked<'_, String> {
+        figures.look(&desk.lock(), clock::boot_ms());
+        Box::pin(watch.text())
+    };
+    tokio::select! {
+        ended = work(&config, &watch, &figures, &desk, &shutdown) => ended,
+        never = observe::run(config.observe.http, || Box::pin(watch.ready()), metrics) => match never {},
+    }
+}
+
+async fn work(
+    config: &Config,
+    watch: &Watch,
+    figures: &Figures,
+    desk: &SharedDesk,
+    shutdown: &Shutdown,
+) -> Result<(), BusError> {
+    let sources = Sources { now: || At(clock::wall_ms()), fresh_id: keywheel_token::id::fresh };
+    let station =
+        Station::open(&config.bus, watch, config.instance, &config.data_dir, leaves_work, sources).await?;
     let roster = station.gate.fold().lock().load(&Address::Installation, None)?.state.edges;
     desk.lock().set_roster(roster, clock::boot_ms());
-    let carrier = Carrier { gate: station.gate.clone(), desk: desk.clone(), lease: config.lease.0 };
+    let (gate, figures) = (station.gate.clone(), figures.clone());
+    let carrier = Carrier { gate, desk: desk.clone(), figures, lease: config.lease.0 };
     let writer = snapshots::Writer::new(station.gate.clone(), station.database.clone(), config.snapshot);
     let handler = commands::Propagator { desk: desk.clone(), gate: station.gate.clone() };
     let work = async {
         tokio::try_join!(
             intake::run(&station.gate, Service::Propagator, &handler, shutdown.requested()),
-            listen::run(&station.gate, &desk, config.lease.0, &shutdown),
-            carrier.run(&shutdown),
-            doubts::run(&station.gate, &shutdown),
-            heads::run(&station.gate, &shutdown),
-            writer.run(&station.registered, &shutdown),
+            listen::run(&station.gate, desk, config.lease.0, shutdown),
+            carrier.run(shutdown),
+            doubts::run(&station.gate, shutdown),
+            heads::run(&station.gate, shutdown),
+            writer.run(&station.registered, shutdown),
         )
         .map(|_| ())
     };

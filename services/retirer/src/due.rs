@@ -1,6 +1,7 @@
 //! What the log alone says is due. Nothing is remembered: the open keyrings are looked through again
 //! and again, so that a restart forgets nothing.
 
+use crate::waits::Waits;
 use keywheel_bus::{BusError, Gate};
 use keywheel_domain::due::{Waiting, retirement};
 use keywheel_domain::event::CommandId;
@@ -20,10 +21,11 @@ const EVERY: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// When the database fails; the bus being away is waited for.
-pub async fn run(gate: &Gate, shutdown: &Shutdown) -> Result<(), BusError> {
+pub async fn run(gate: &Gate, waits: &Waits, shutdown: &Shutdown) -> Result<(), BusError> {
     let mut alarmed = BTreeSet::new();
     while shutdown.pause(EVERY).await {
         let open = gate.fold().lock().open_addresses()?;
+        waits.show(open.iter().map(|(_, state)| state), gate.now());
         for (address, state) in open {
             match retire(gate, &address, &state).await {
                 Err(BusError::Table(error)) => return Err(error.into()),

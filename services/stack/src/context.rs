@@ -2,6 +2,7 @@
 
 use crate::home::{self, Home, read_json, write_json};
 use crate::permissions::Role;
+use crate::ports::loopback;
 use crate::settings::{Edge, Fleet, Settings};
 use anyhow::Result;
 use keywheel_bus::TlsConfig;
@@ -24,6 +25,9 @@ pub struct Context {
     /// Where keys are verified.
     #[serde(default)]
     pub edges: Vec<ContextEdge>,
+    /// Where each service tells how it stands.
+    #[serde(default)]
+    pub services: Vec<ContextService>,
     /// Where the console is; there is none yet.
     #[serde(default)]
     pub console: Option<String>,
@@ -56,6 +60,21 @@ pub struct ContextEdge {
     pub grpc: Option<String>,
 }
 
+/// A service's process as programs see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContextService {
+    /// Its name: the service's own, numbered from the second replica on.
+    pub name: String,
+    /// Its HTTP address: `/livez`, `/readyz`, `/metrics`.
+    pub http: String,
+}
+
+impl ContextService {
+    fn of((name, port): (&String, &u16)) -> ContextService {
+        ContextService { name: name.clone(), http: format!("http://{}", loopback(*port)) }
+    }
+}
+
 impl Context {
     /// Of the stack in `home`.
     pub fn of(home: &Home, settings: &Settings, fleet: &Fleet, admin: PathBuf) -> Context {
@@ -66,6 +85,7 @@ impl Context {
             tls: settings.server.tls(home, &operator),
             inbox_prefix: inbox_prefix(&operator),
             edges: fleet.edges.iter().map(ContextEdge::of).collect(),
+            services: settings.observe.iter().map(ContextService::of).collect(),
             console: None,
             home: Some(home.root().to_owned()),
             lease: Some(settings.lease.clone()),
@@ -84,6 +104,7 @@ impl Context {
             tls: settings.server.tls(home, &auditor),
             inbox_prefix: inbox_prefix(&auditor),
             edges: Vec::new(),
+            services: Vec::new(),
             console: None,
             home: None,
             lease: None,
@@ -135,7 +156,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::at(folder.path()).unwrap();
         let server = Server::Own { port: 4222, monitor: 8222, tls: true };
-        let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 1 };
+        let observe = [("issuer".to_owned(), 8381)].into();
+        let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 1, observe };
         let mut fleet = Fleet::default();
         let id = keywheel_domain::EdgeId::parse("e1").unwrap();
         let grpc = Some(crate::ports::loopback(8581));
@@ -149,6 +171,10 @@ mod tests {
         assert_eq!(
             read["edges"],
             serde_json::json!([{ "id": "e1", "http": "http://127.0.0.1:8081", "grpc": "127.0.0.1:8581" }])
+        );
+        assert_eq!(
+            read["services"],
+            serde_json::json!([{ "name": "issuer", "http": "http://127.0.0.1:8381" }])
         );
         assert!(read["console"].is_null() && read["credentials"].as_str().unwrap().ends_with("operator.nk"));
         assert_eq!(Context::load(&home.context()).unwrap(), Some(context));

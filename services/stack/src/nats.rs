@@ -253,7 +253,8 @@ mod tests {
         let id = keywheel_domain::EdgeId::parse("paris").unwrap();
         fleet.add(crate::settings::Edge { id, listen: crate::ports::loopback(8081), grpc: None });
         let server = Server::Own { port: 1, monitor: 2, tls: true };
-        let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 1 };
+        let settings =
+            Settings { server, port_base: None, lease: "15s".to_owned(), instances: 1, observe: [].into() };
         configure(&home, &settings, &fleet).unwrap();
         let text = std::fs::read_to_string(home.nats_conf("nats")).unwrap();
         for user in users(&home, &fleet).unwrap() {

@@ -76,7 +76,7 @@ impl Place {
         let admin = at.admin_credentials.clone().or(named.admin_credentials).unwrap_or_default();
         let server = Server::Existing { url: named.nats_url, monitor: None, admin, tls: named.tls };
         let lease = named.lease.unwrap_or_else(|| LEASE.to_string());
-        let settings = Settings { server, port_base: None, lease, instances: 1 };
+        let settings = Settings { server, port_base: None, lease, instances: 1, observe: [].into() };
         let signers = if home.signers().exists() { None } else { named.signers };
         let signers = signers.unwrap_or_else(|| home.signers());
         Place { home, settings, operator: named.credentials, signers, context }

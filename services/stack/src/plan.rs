@@ -28,7 +28,7 @@ pub struct Layout {
 pub async fn prepare(up: &Up, home: &Home) -> Result<Layout> {
     let before = Settings::load(home)?;
     let mut finder = Finder::new(id::fresh());
-    let settings = settle(up, before.as_ref(), &mut finder).await?;
+    let mut settings = settle(up, before.as_ref(), &mut finder).await?;
     let _held = home.hold_edges()?;
     let mut fleet = Fleet::load(home)?;
     let is_moved = before.as_ref().is_some_and(|before| before.port_base != settings.port_base);
@@ -36,6 +36,7 @@ pub async fn prepare(up: &Up, home: &Home) -> Result<Layout> {
     let wanted = wanted_edges(up, before.is_some(), &fleet);
     grow(&mut fleet, wanted, scheme, &mut finder)?;
     ports::place(scheme, is_moved, &mut fleet.edges, &mut finder).await?;
+    settings.observe = ports::observed(scheme, settings.instances, &settings.observe, &mut finder).await?;
     settings.save(home)?;
     fleet.save(home)?;
     crate::secrets::ensure_recipient(home)?;
@@ -52,6 +53,7 @@ async fn settle(up: &Up, before: Option<&Settings>, finder: &mut Finder) -> Resu
         port_base,
         lease: lease.or(before.map(|before| before.lease.clone())).unwrap_or_else(|| LEASE.to_string()),
         instances: up.replicas.or(before.map(|before| before.instances)).unwrap_or(1),
+        observe: before.map(|before| before.observe.clone()).unwrap_or_default(),
     })
 }
 

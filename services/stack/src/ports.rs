@@ -1,8 +1,11 @@
 //! Which ports a stack takes: those of the contract, moved ones, or free ones that are kept from then on.
 
 use crate::failure::Failure;
+use crate::process_config::{process_name, replicas};
 use crate::settings::{Edge, Node, Server};
 use anyhow::Result;
+use keywheel_wire::subject::Service;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -10,6 +13,9 @@ const NATS: u16 = 4222;
 const FIRST_EDGE: u16 = 8081;
 /// How far above its HTTP port an edge answers Envoy.
 const GRPC_ABOVE: u16 = 500;
+/// How far above the first edge's port the services tell how they stand: ten ports for each service.
+const OBSERVE_ABOVE: u16 = 300;
+const OBSERVE_EACH: u16 = 10;
 /// Free ports are looked for below those that systems give to outgoing connections: a port from among those can be
 /// taken by anybody's connection while its server restarts.
 const FREE: std::ops::Range<u16> = 15_000..32_000;
@@ -184,6 +190,35 @@ pub fn grpc(scheme: Scheme, listen: SocketAddr, finder: &mut Finder) -> Result<S
     Ok(loopback(port))
 }
 
+/// Where each process of a service tells how it stands: the port of its place, or the one that `before` has for it,
+/// where that is free, else another. Nothing but watching depends on it, so none is demanded.
+///
+/// # Errors
+/// When all are taken.
+pub async fn observed(
+    scheme: Scheme,
+    instances: u32,
+    before: &BTreeMap<String, u16>,
+    finder: &mut Finder,
+) -> Result<BTreeMap<String, u16>> {
+    let mut ports = BTreeMap::new();
+    for (place, service) in (0..).zip(Service::ALL) {
+        for instance in 1..=replicas(service, instances) {
+            let process = process_name(service, instance);
+            let above = |first: u16| {
+                let offset = OBSERVE_ABOVE + OBSERVE_EACH * place + u16::try_from(instance - 1).ok()?;
+                first.checked_add(offset)
+            };
+            let wanted = match scheme.first_edge() {
+                Some(first) => above(first),
+                None => before.get(&process).copied(),
+            };
+            ports.insert(process, finder.keep(wanted).await?);
+        }
+    }
+    Ok(ports)
+}
+
 /// The port for an edge that comes after `edges`.
 ///
 /// # Errors
@@ -254,6 +289,21 @@ mod tests {
         place(Scheme::Moved(base), false, &mut edges, &mut finder).await.unwrap();
         assert_eq!(edges[0].grpc, Some(loopback(before)));
         assert!(grpc(Scheme::Contract, loopback(65_100), &mut finder).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_service_tells_how_it_stands_at_its_place_and_elsewhere_where_that_is_taken() {
+        let mut finder = Finder::new(u128::from(std::process::id()) * 7);
+        let base = finder.find().unwrap();
+        let first = base + 1 + OBSERVE_ABOVE;
+        let _taken = TcpListener::bind(loopback(first + 1));
+        let ports = observed(Scheme::Moved(base), 2, &BTreeMap::new(), &mut finder).await.unwrap();
+        assert_eq!(ports.len(), 7, "{ports:?}");
+        assert_eq!((ports["issuer"], ports["retirer-2"]), (first, first + 3 * OBSERVE_EACH + 1));
+        assert!(!(first..first + 10).contains(&ports["issuer-2"]), "{ports:?}");
+        let free = observed(Scheme::Free, 1, &BTreeMap::new(), &mut finder).await.unwrap();
+        let again = observed(Scheme::Free, 1, &free, &mut Finder::new(5)).await.unwrap();
+        assert_eq!(again, free);
     }
 
     #[test]

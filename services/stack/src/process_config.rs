@@ -1,6 +1,7 @@
 //! The configuration files of the stack's own processes.
 
 use crate::home::{Home, write_private};
+use crate::ports::loopback;
 use crate::settings::{Edge, Settings};
 use anyhow::{Context as _, Result};
 use keywheel_bus::TlsConfig;
@@ -16,6 +17,13 @@ struct ServiceFile {
     data_dir: PathBuf,
     lease: String,
     bus: BusTable,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observe: Option<ObserveTable>,
+}
+
+#[derive(Serialize)]
+struct ObserveTable {
+    http: SocketAddr,
 }
 
 #[derive(Serialize)]
@@ -52,6 +60,15 @@ pub fn process_name(service: Service, instance: u32) -> String {
     }
 }
 
+/// How many processes of a service run where `instances` are wanted.
+pub fn replicas(service: Service, instances: u32) -> u32 {
+    match service {
+        // Its replicas would both count: one is active at a time.
+        Service::UsageTracker => 1,
+        Service::Issuer | Service::Propagator | Service::Retirer => instances,
+    }
+}
+
 /// Writes the configuration of one replica of a service.
 ///
 /// # Errors
@@ -63,6 +80,7 @@ pub fn write_service(home: &Home, settings: &Settings, service: Service, instanc
         data_dir: home.data(&process),
         lease: settings.lease.clone(),
         bus: bus(home, settings, service.name()),
+        observe: settings.observe.get(&process).map(|port| ObserveTable { http: loopback(*port) }),
     };
     write(home, &process, &file)
 }
@@ -128,7 +146,9 @@ mod tests {
         let home = Home::at(folder.path()).unwrap();
         home.create().unwrap();
         let server = Server::Own { port: 4222, monitor: 8222, tls: false };
-        let mut settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 2 };
+        let observe = [("retirer-2".to_owned(), 8412)].into();
+        let mut settings =
+            Settings { server, port_base: None, lease: "15s".to_owned(), instances: 2, observe };
         write_service(&home, &settings, Service::Retirer, 2).unwrap();
         expect![[r#"
             # Written by the local stack at each start; changes made here are lost then.
@@ -140,6 +160,9 @@ mod tests {
             url = "nats://127.0.0.1:4222"
             credentials = "HOME/credentials/retirer.nk"
             signers = "HOME/signers.toml"
+
+            [observe]
+            http = "127.0.0.1:8412"
         "#]]
         .assert_eq(&written("retirer-2", &home));
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use keywheel_bus::TlsConfig;
 use keywheel_domain::{EdgeId, Span};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -144,6 +145,9 @@ pub struct Settings {
     pub lease: String,
     /// Replicas of each service that has any.
     pub instances: u32,
+    /// At which port each service's process tells how it stands.
+    #[serde(default)]
+    pub observe: BTreeMap<String, u16>,
 }
 
 impl Settings {
@@ -365,7 +369,9 @@ mod tests {
                 tls: Some(TlsConfig { ca: "ca.pem".into(), cert: None, key: None }),
             },
         ] {
-            let settings = Settings { server, port_base: Some(0), lease: LEASE.to_string(), instances: 2 };
+            let observe = [("issuer".to_owned(), 8381)].into();
+            let lease = LEASE.to_string();
+            let settings = Settings { server, port_base: Some(0), lease, instances: 2, observe };
             settings.save(&home).unwrap();
             assert_eq!(Settings::load(&home).unwrap(), Some(settings));
         }

@@ -34,6 +34,10 @@ fn ready(home: &Home, context: &Context) -> String {
         let written = writeln!(text, "  edge     {}  {}{grpc}", edge.id, edge.http);
         written.expect("writing to a string does not fail");
     }
+    for service in &context.services {
+        let written = writeln!(text, "  watch    {}  {}/metrics", service.name, service.http);
+        written.expect("writing to a string does not fail");
+    }
     let is_usual = std::path::absolute(".keywheel").is_ok_and(|usual| usual == home.root());
     let export =
         if is_usual { String::new() } else { format!("  export KEYWHEEL_HOME={}\n", shell(home.root())) };

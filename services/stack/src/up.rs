@@ -64,7 +64,7 @@ pub struct Up {
     /// The nats-server to start, instead of one on PATH
     #[arg(long, value_name = "FILE")]
     pub nats_server: Option<PathBuf>,
-    /// Move the ports: NATS at N, edges at N+1 and up, for Envoy 500 above; 0 takes free ones. Else NATS 4222, edges 8081 and up
+    /// Move the ports: NATS at N, edges at N+1 and up, for Envoy 500 and for watching services 300 above; 0 takes free ones. Else NATS 4222, edges 8081 and up
     #[arg(long, value_name = "N")]
     pub port_base: Option<u16>,
     /// How long an edge may serve without contact with the log's head; one length for the fleet: 15s in a new home
@@ -212,12 +212,7 @@ impl Stack<'_> {
 
     fn start_services(&self, layout: &Layout) -> Result<()> {
         for service in Service::ALL {
-            let instances = match service {
-                // Its replicas would both count: one is active at a time.
-                Service::UsageTracker => 1,
-                Service::Issuer | Service::Propagator | Service::Retirer => layout.settings.instances,
-            };
-            for instance in 1..=instances {
+            for instance in 1..=process_config::replicas(service, layout.settings.instances) {
                 process_config::write_service(self.home, &layout.settings, service, instance)?;
                 let process = process_config::process_name(service, instance);
                 self.children.start(plan_own(self.home, service.name(), &process, Group::Services)?);

@@ -14,6 +14,7 @@
 //! - [`quiet`]: whether what is known proves that a version was unused
 //! - [`agenda`], [`removals`]: what to look at when, and until when a removed edge still counts
 //! - [`ledger`]: what is known, durable; a report changes coverage and counts in one transaction
+//! - [`looks`]: reports and looks for a proof, counted
 //! - `run`: the loop: take reports, commit, acknowledge, void, record, prove
 //! - `witness`, [`answer`]: what it asks the bus, and what others ask it
 
@@ -22,6 +23,7 @@ pub mod answer;
 pub mod counted;
 pub mod coverage;
 pub mod ledger;
+pub mod looks;
 pub mod quiet;
 pub mod removals;
 mod run;

@@ -6,14 +6,15 @@
 use crate::Config;
 use crate::agenda::Agenda;
 use crate::ledger::Ledger;
+use crate::looks::Looks;
 use crate::removals::Removals;
 use keywheel_bus::follow::Sink;
 use keywheel_bus::gate::Sources;
 use keywheel_bus::reports::Taken;
-use keywheel_bus::{Bus, BusError, Gate, Station};
+use keywheel_bus::{Bus, BusError, Gate, Station, Watch};
 use keywheel_domain::event::FactKind;
 use keywheel_domain::{Address, At, Event, KeyringId, Span};
-use keywheel_runtime::{Shutdown, clock};
+use keywheel_runtime::{Shutdown, clock, observe};
 use keywheel_table::Applied;
 use keywheel_table::fold::Head;
 use keywheel_wire::subject::Service;
@@ -57,20 +58,28 @@ impl<T> Clone for Shared<T> {
 /// When a database cannot be used, the log is not the one that was followed before,
 /// or the bus denies what this role needs.
 pub async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let looks = Looks::default();
+    let watch = Watch::new(Service::UsageTracker, |registry| looks.register(registry));
+    tokio::select! {
+        ended = track(&config, &watch, &looks, &shutdown) => ended,
+        never = observe::run(config.observe.http, || Box::pin(watch.ready()), || Box::pin(watch.text())) => match never {},
+    }
+}
+
+async fn track(config: &Config, watch: &Watch, looks: &Looks, shutdown: &Shutdown) -> anyhow::Result<()> {
     std::fs::create_dir_all(&config.data_dir)?;
     let ledger = Shared::new(Ledger::open(&config.data_dir.join("usage.db"))?);
     let sources = Sources { now, fresh_id: keywheel_token::id::fresh };
-    let service = Service::UsageTracker;
-    let opening = Station::open(&config.bus, service, config.instance, &config.data_dir, is_removal, sources);
+    let opening = Station::open(&config.bus, watch, config.instance, &config.data_dir, is_removal, sources);
     let station = tokio::select! {
         station = opening => station?,
         () = shutdown.requested() => return Ok(()),
     };
     let Station { bus, gate, follower, registered, database: _ } = station;
     let agenda = Shared::new(first_agenda(&gate)?);
-    let mut tracker = Tracker::new(&bus, &gate, &ledger, &agenda, config.lease.0)?;
+    let mut tracker = Tracker::new(&gate, &ledger, &agenda, looks, config.lease.0)?;
     let ended = tokio::select! {
-        ended = tracker.work(&shutdown) => ended,
+        ended = tracker.work(shutdown) => ended,
         ended = follower.run(Changes(agenda.clone()), std::future::pending()) => ended.map_err(Into::into),
         never = answer(&bus, &registered, &gate, &ledger) => match never {},
         denied = bus.denied() => Err(anyhow::anyhow!("the bus denied what this role needs: {denied}")),
@@ -145,6 +154,7 @@ struct Tracker<'a> {
     gate: &'a Gate,
     ledger: &'a Shared<Ledger>,
     agenda: &'a Shared<Agenda>,
+    looks: &'a Looks,
     lease: Span,
     removals: Removals,
     /// Keyrings with a proof in the log, used since, or not looked at since the start.
@@ -155,15 +165,16 @@ struct Tracker<'a> {
 
 impl<'a> Tracker<'a> {
     fn new(
-        bus: &'a Bus,
         gate: &'a Gate,
         ledger: &'a Shared<Ledger>,
         agenda: &'a Shared<Agenda>,
+        looks: &'a Looks,
         lease: Span,
     ) -> rusqlite::Result<Self> {
         let doubtful = agenda.lock().proved().cloned().collect();
         let refused = ledger.lock().refused()?;
-        Ok(Self { bus, gate, ledger, agenda, lease, removals: Removals::new(lease), doubtful, refused })
+        let (bus, removals) = (gate.bus(), Removals::new(lease));
+        Ok(Self { bus, gate, ledger, agenda, looks, lease, removals, doubtful, refused })
     }
 
     async fn work(&mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
@@ -207,6 +218,7 @@ impl<'a> Tracker<'a> {
         if taken.is_empty() {
             return Ok(());
         }
+        self.looks.taken(taken);
         let told = tokio::task::block_in_place(|| self.ledger.lock().take(&arrived(taken)))?;
         let agenda = self.agenda;
         self.refused.extend(told.refused);

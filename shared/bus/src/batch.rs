@@ -53,6 +53,7 @@ impl Bus {
         match self.try_batch(what, letters).await {
             Ok(first) => Some(first),
             Err(error) => {
+                self.counts().unbatched();
                 tracing::info!(%error, messages = letters.len(), "a batch was not stored; going on singly");
                 None
             }

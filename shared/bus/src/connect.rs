@@ -1,5 +1,6 @@
 //! One connection per process, with the identity that it acts under.
 
+use crate::metrics::Counts;
 use crate::tls;
 use crate::{BusError, TlsConfig};
 use async_nats::jetstream::{self, stream::Stream};
@@ -108,6 +109,7 @@ pub struct Bus {
     signers: Arc<Signers>,
     denied: watch::Receiver<Option<String>>,
     reconnects: Arc<AtomicU64>,
+    counts: Arc<Counts>,
 }
 
 impl Bus {
@@ -130,7 +132,16 @@ impl Bus {
         }?;
         let context = jetstream::new(client.clone());
         let signers = Arc::clone(&options.signers);
-        Ok(Bus { client, context, signer, signers, denied, reconnects })
+        Ok(Bus { client, context, signer, signers, denied, reconnects, counts: Arc::default() })
+    }
+
+    /// Counts into `counts` from now on.
+    pub(crate) fn counting(self, counts: Arc<Counts>) -> Self {
+        Self { counts, ..self }
+    }
+
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     pub(crate) fn client(&self) -> &Client {

@@ -204,10 +204,12 @@ impl Gate {
     pub(crate) async fn append(&self, event: &Event, loaded: &Loaded) -> Result<Option<Done>, BusError> {
         match self.bus.append(event, link(loaded), loaded.seq).await? {
             Appended::Stored(seq) => {
+                self.bus.counts().appended(event);
                 self.applied(seq).await?;
                 Ok(Some(done(event, seq, loaded)))
             }
             Appended::Conflict => {
+                self.bus.counts().conflict();
                 self.is_current(&event.address, loaded).await?;
                 Ok(None)
             }
@@ -220,6 +222,7 @@ impl Gate {
     pub(crate) async fn append_all(&self, all: &[(&Event, &Loaded)]) -> Vec<Result<Option<Done>, BusError>> {
         let linked: Vec<_> = all.iter().map(|(event, loaded)| (*event, link(loaded), loaded.seq)).collect();
         if let Some(first) = self.bus.append_batch(&linked).await {
+            all.iter().for_each(|(event, _)| self.bus.counts().appended(event));
             return (first..)
                 .zip(all)
                 .map(|(seq, (event, loaded))| Ok(Some(done(event, seq, loaded))))

@@ -14,7 +14,8 @@ use keywheel_domain::{Address, Event, Kid};
 use keywheel_table::Loaded;
 use keywheel_wire::command::Request;
 use keywheel_wire::delivery::Sealed;
-use keywheel_wire::outcome::{Intent, Outcome};
+use keywheel_wire::outcome::{Intent, Outcome, Word};
+use keywheel_wire::subject::Verb;
 use keywheel_wire::text::Id;
 use std::collections::BTreeSet;
 
@@ -23,6 +24,7 @@ struct Member {
     /// Its place among those asked.
     place: usize,
     id: CommandId,
+    verb: Verb,
     event: Box<Event>,
     loaded: Loaded,
     sealed: Option<Sealed>,
@@ -79,7 +81,8 @@ async fn propose(
     let decision = gate.decide(address, request.id, &request.actor, prepared.act).ok()?;
     match decision.outcome {
         Decided::Append(event) => {
-            Some(Member { place, id: request.id, event, loaded: decision.loaded, sealed: prepared.sealed })
+            let (id, verb, loaded) = (request.id, request.ask.verb(), decision.loaded);
+            Some(Member { place, id, verb, event, loaded, sealed: prepared.sealed })
         }
         Decided::Settled(_) => None,
     }
@@ -156,10 +159,13 @@ async fn announce(gate: &Gate, appended: &[(Intended, Done)]) -> Vec<usize> {
     };
     let entries: Vec<_> = appended.iter().map(entry).collect();
     let places: Vec<usize> = appended.iter().map(|(one, _)| one.member.place).collect();
+    let verbs = appended.iter().map(|(one, _)| one.member.verb);
     if gate.bus.put_results(&entries).await.is_some() {
+        verbs.for_each(|verb| gate.bus.counts().settled(Some(verb), Word::Accepted));
         return places;
     }
-    let singly = entries.iter().map(|(id, _, outcome)| intake::announce(gate, *id, outcome)).collect();
+    let singly =
+        verbs.zip(&entries).map(|(verb, (_, _, outcome))| intake::announce(gate, verb, outcome)).collect();
     let announced = side_by_side(singly).await.into_iter();
     announced
         .zip(places)

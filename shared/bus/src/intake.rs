@@ -16,10 +16,10 @@ use keywheel_wire::command::{self, BadCommand, Request};
 use keywheel_wire::delivery::Sealed;
 use keywheel_wire::notice::{Alarm, Notice};
 use keywheel_wire::outcome::{Outcome, Result as Entry};
-use keywheel_wire::subject::{self, Service};
+use keywheel_wire::subject::{self, Service, Verb};
 use keywheel_wire::{Malformed, text};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Commands of so many bytes are decided together, so that what they become fits into memory at once.
 const ROUND_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -100,12 +100,19 @@ async fn pull(gate: &Gate, service: Service, handler: &impl Handler) -> Result<(
     let commands: PullConsumer =
         stream.get_consumer(service.name()).await.trying("opening the queue of commands")?;
     let messages = queue::take(&commands, BATCH_MAX, PULL, "taking commands").await?;
+    gate.bus.counts().waiting(left(&messages));
     work(gate, handler, messages).await;
     Ok(())
 }
 
+/// How many commands the queue had beside those that were taken.
+fn left(messages: &[Message]) -> u64 {
+    messages.last().and_then(|message| message.info().ok()).map_or(0, |info| info.pending)
+}
+
 /// Works off what was taken: different keyrings together, the commands of one keyring one after another.
 async fn work(gate: &Gate, handler: &impl Handler, messages: Vec<Message>) {
+    let taken = Instant::now();
     let mut by_address: BTreeMap<String, VecDeque<Message>> = BTreeMap::new();
     for message in messages {
         let address = message.subject.rsplit_once('.').map_or("", |(address, _)| address).to_owned();
@@ -122,12 +129,12 @@ async fn work(gate: &Gate, handler: &impl Handler, messages: Vec<Message>) {
             }
             !waiting.is_empty()
         });
-        settle_round(gate, handler, round).await;
+        settle_round(gate, handler, round, taken).await;
     }
 }
 
 /// Handles commands of different keyrings: together what can be accepted right away, singly the rest.
-async fn settle_round(gate: &Gate, handler: &impl Handler, round: Vec<Message>) {
+async fn settle_round(gate: &Gate, handler: &impl Handler, round: Vec<Message>, taken: Instant) {
     let (mut messages, mut asked, mut rest) = (Vec::new(), Vec::new(), Vec::new());
     for message in round {
         match read(&message) {
@@ -144,9 +151,14 @@ async fn settle_round(gate: &Gate, handler: &impl Handler, round: Vec<Message>) 
         vec![false; asked.len()]
     };
     for (message, is_finished) in messages.into_iter().zip(finished) {
-        if is_finished { acknowledge(&message, message.ack().await) } else { rest.push(message) }
+        if is_finished {
+            gate.bus.counts().took(taken.elapsed());
+            acknowledge(&message, message.ack().await);
+        } else {
+            rest.push(message);
+        }
     }
-    side_by_side(rest.iter().map(|message| settle(gate, handler, message)).collect()).await;
+    side_by_side(rest.iter().map(|message| settle(gate, handler, message, taken)).collect()).await;
 }
 
 /// A message whose acknowledgement would go to a subject that somebody else chose.
@@ -155,12 +167,15 @@ fn is_forged(message: &Message) -> bool {
 }
 
 /// Handles one message and takes it off the queue; what failed for a passing reason comes again later.
-async fn settle(gate: &Gate, handler: &impl Handler, message: &Message) {
+async fn settle(gate: &Gate, handler: &impl Handler, message: &Message, taken: Instant) {
     if is_forged(message) {
         return;
     }
     let acknowledged = match handle(gate, handler, message).await {
-        Ok(()) => message.ack().await,
+        Ok(()) => {
+            gate.bus.counts().took(taken.elapsed());
+            message.ack().await
+        }
         Err(error) => {
             tracing::warn!(%error, subject = redacted(&message.subject), "a command waits; it is tried again");
             message.ack_with(AckKind::Nak(Some(Duration::from_secs(1)))).await
@@ -218,7 +233,7 @@ async fn refuse_unreadable(
             what: "refusing a command",
             detail: "another command of the same id is being decided".to_owned(),
         }),
-        None => put(gate, &malformed(id, error), 0).await.map(|_| ()),
+        None => put(gate, None, &malformed(id, error), 0).await.map(|_| ()),
     }
 }
 
@@ -226,8 +241,12 @@ fn malformed(id: CommandId, error: &Malformed) -> Outcome {
     Outcome::rejected(id.0, "malformed", &error.to_string())
 }
 
-async fn put(gate: &Gate, outcome: &Outcome, expects: u64) -> Result<bool, BusError> {
-    gate.bus.put_outcome(outcome, expects).await
+async fn put(gate: &Gate, verb: Option<Verb>, outcome: &Outcome, expects: u64) -> Result<bool, BusError> {
+    let is_put = gate.bus.put_outcome(outcome, expects).await?;
+    if is_put {
+        gate.bus.counts().settled(verb, outcome.outcome);
+    }
+    Ok(is_put)
 }
 
 /// Carries out a request that a service makes of itself, as if it had come from the queue: the same
@@ -271,17 +290,17 @@ async fn attempt(
     request: &Request,
     last: Option<&Last>,
 ) -> Result<bool, BusError> {
-    let expects = last.map_or(0, |last| last.seq);
+    let (expects, verb) = (last.map_or(0, |last| last.seq), Some(request.ask.verb()));
     let loaded = gate.fold.lock().load(address, Some(request.id))?;
     if let Some(done) = loaded.state.done.get(&request.id) {
-        return put(gate, &Outcome::accepted(request.id.0, done), expects).await;
+        return put(gate, verb, &Outcome::accepted(request.id.0, done), expects).await;
     }
     match loaded.frozen {
         // Whoever wrote an intent may know more than this version does.
         Some(reason) if last.is_some() => return Err(BusError::Frozen(reason)),
         Some(reason) => {
             let detail = format!("{reason}; a newer version of the services is needed");
-            return put(gate, &Outcome::rejected(request.id.0, "frozen", &detail), 0).await;
+            return put(gate, verb, &Outcome::rejected(request.id.0, "frozen", &detail), 0).await;
         }
         None => {}
     }
@@ -290,20 +309,21 @@ async fn attempt(
         Err(Refusal::Later(error)) => return Err(error),
         Err(Refusal::Rejected { code, detail }) => {
             let outcome = Outcome::rejected(request.id.0, code, &detail);
-            return refuse(gate, address, &loaded, &outcome, last).await;
+            return refuse(gate, address, &loaded, (verb, &outcome), last).await;
         }
     };
     let decision = gate.decide(address, request.id, &request.actor, prepared.act)?;
     match decision.outcome {
         Decided::Settled(Executed::Done(done)) => {
-            put(gate, &Outcome::accepted(request.id.0, &done), expects).await
+            put(gate, verb, &Outcome::accepted(request.id.0, &done), expects).await
         }
         Decided::Settled(Executed::Unchanged) => {
-            refuse(gate, address, &decision.loaded, &Outcome::unchanged(request.id.0), last).await
+            let outcome = Outcome::unchanged(request.id.0);
+            refuse(gate, address, &decision.loaded, (verb, &outcome), last).await
         }
         Decided::Settled(Executed::Rejected(rejection)) => {
             let outcome = rejected(request.id, &rejection);
-            refuse(gate, address, &decision.loaded, &outcome, last).await
+            refuse(gate, address, &decision.loaded, (verb, &outcome), last).await
         }
         Decided::Append(event) => {
             let on = decision.loaded.seq;
@@ -312,7 +332,9 @@ async fn attempt(
             }
             let staged = stage(gate, &event.fact, prepared.sealed.as_ref()).await?;
             match gate.append(&event, &decision.loaded).await? {
-                Some(done) => announce(gate, request.id, &Outcome::accepted(request.id.0, &done)).await,
+                Some(done) => {
+                    announce(gate, request.ask.verb(), &Outcome::accepted(request.id.0, &done)).await
+                }
                 None => {
                     if let Some(kid) = staged {
                         gate.bus.withdraw(kid).await?;
@@ -350,7 +372,7 @@ async fn refuse(
     gate: &Gate,
     address: &Address,
     loaded: &keywheel_table::Loaded,
-    outcome: &Outcome,
+    (verb, outcome): (Option<Verb>, &Outcome),
     last: Option<&Last>,
 ) -> Result<bool, BusError> {
     if !gate.is_current(address, loaded).await? {
@@ -362,19 +384,20 @@ async fn refuse(
             detail: "another replica intends to accept it".to_owned(),
         }),
         Some(Entry::Intent(_) | Entry::Final(_)) | None => {
-            put(gate, outcome, last.map_or(0, |last| last.seq)).await
+            put(gate, verb, outcome, last.map_or(0, |last| last.seq)).await
         }
     }
 }
 
 /// Writes an accepted outcome over whatever intent lies there. The event is in the log already.
-pub(crate) async fn announce(gate: &Gate, id: CommandId, outcome: &Outcome) -> Result<bool, BusError> {
+pub(crate) async fn announce(gate: &Gate, verb: Verb, outcome: &Outcome) -> Result<bool, BusError> {
+    let id = CommandId(outcome.command_id.0);
     for _ in 0..ATTEMPTS {
         let last = gate.bus.result(id).await?;
         if last.as_ref().is_some_and(|last| matches!(last.entry, Entry::Final(_))) {
             return Ok(true);
         }
-        if put(gate, outcome, last.map_or(0, |last| last.seq)).await? {
+        if put(gate, Some(verb), outcome, last.map_or(0, |last| last.seq)).await? {
             return Ok(true);
         }
     }

@@ -12,6 +12,7 @@
 //! - [`commands`]: publishing commands, waiting for outcomes
 //! - [`intake`]: commands from their queue to their outcomes; `group`: those that were taken together
 //! - [`station`]: what every deciding service starts from
+//! - [`metrics`]: what operators watch at a service
 //! - [`records`]: the log as it is stored, header by header
 //! - [`results`]: outcomes and intents
 //! - [`parcel`]: sealed secrets, staged and delivered
@@ -34,6 +35,7 @@ pub mod heads;
 mod histories;
 pub mod intake;
 pub mod log;
+pub mod metrics;
 pub mod notices;
 pub mod parcel;
 pub mod pulses;
@@ -51,5 +53,6 @@ pub use connect::{Bus, BusConfig, BusOptions};
 pub use error::BusError;
 pub use follow::{Follower, SharedFold};
 pub use gate::{Executed, Gate};
+pub use metrics::Watch;
 pub use station::{Station, StationConfig};
 pub use tls::TlsConfig;

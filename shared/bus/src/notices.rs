@@ -26,6 +26,9 @@ impl Bus {
         let message = PublishMessage::build().headers(headers).payload(payload.into()).message_id(id);
         let sent = self.context().send_publish(subject, message).await;
         sent.trying("publishing a notice")?.await.trying("publishing a notice")?;
+        if let Notice::Alarm(alarm) = notice {
+            self.counts().alarm(&alarm.code);
+        }
         Ok(())
     }
 

@@ -4,13 +4,14 @@
 use crate::ask::Registered;
 use crate::follow::Sink;
 use crate::gate::Sources;
-use crate::{Bus, BusConfig, BusError, Follower, Gate, SharedFold};
+use crate::{Bus, BusConfig, BusError, Follower, Gate, SharedFold, Watch};
 use keywheel_domain::{Event, Span};
 use keywheel_table::{Fold, Options};
 use keywheel_wire::subject::Service;
 use keywheel_wire::text::Length;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use tokio::sync::oneshot;
@@ -29,9 +30,21 @@ pub struct StationConfig<Log> {
     pub lease: Length,
     /// How to reach the bus.
     pub bus: BusConfig,
+    /// Where to tell how it stands.
+    #[serde(default)]
+    pub observe: ObserveConfig,
     /// How to log.
     #[serde(default)]
     pub log: Log,
+}
+
+/// The table `observe` of a service's configuration.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObserveConfig {
+    /// Where `/livez`, `/readyz` and `/metrics` are answered, such as `127.0.0.1:8381`; nowhere without it.
+    #[serde(default)]
+    pub http: Option<SocketAddr>,
 }
 
 /// The only replica of a service that has no other.
@@ -68,20 +81,21 @@ pub struct Station {
 }
 
 impl Station {
-    /// Connects (waiting for the bus if it is away) and opens the fold in `data_dir`. `pending` says
-    /// which events leave work that must survive a restart.
+    /// Connects (waiting for the bus if it is away) as the service of `watch`, and opens the fold in `data_dir`.
+    /// `pending` says which events leave work that must survive a restart.
     ///
     /// # Errors
     /// When the credential is unusable or not in the signers file, or the database cannot be opened.
     pub async fn open(
         config: &BusConfig,
-        service: Service,
+        watch: &Watch,
         instance: NonZeroU32,
         data_dir: &Path,
         pending: fn(&Event) -> bool,
         sources: Sources,
     ) -> Result<Station, BusError> {
-        let bus = Bus::connect(&config.options(service.name(), true)).await?;
+        let service = watch.service();
+        let bus = Bus::connect(&config.options(service.name(), true)).await?.counting(watch.counts());
         bus.demand_role(service)?;
         std::fs::create_dir_all(data_dir).map_err(|error| BusError::failed("making data_dir")(&error))?;
         let durable = service.log_durable(instance.get());
@@ -96,6 +110,7 @@ impl Station {
         let fold = SharedFold::new(fold);
         let follower = Follower::new(bus.clone(), fold.clone(), durable);
         let gate = Gate::new(bus.clone(), fold, follower.watermark(), sources);
+        watch.opened(gate.clone());
         let instance = instance.to_string();
         let registered =
             bus.register(service.name(), env!("CARGO_PKG_VERSION"), &[("instance", &instance)]).await?;

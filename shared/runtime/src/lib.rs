@@ -7,6 +7,7 @@
 //! - [`config`]: a TOML file overlaid by the environment; errors that say what to do
 //! - [`log`]: text or JSON on standard error
 //! - [`dumps`]: nobody looks into a process's memory; [`descriptors`]: how much it may have open
+//! - `observe` (feature): `/livez`, `/readyz` and `/metrics` of a service
 //! - [`plain`]: text from outside on a line of ours
 //! - [`service`]: runs a body until it ends or is told to, with a bounded drain
 //! - [`shutdown`]: how a body learns that it shall end
@@ -21,6 +22,8 @@ pub mod dumps;
 mod error;
 pub mod exit;
 pub mod log;
+#[cfg(feature = "observe")]
+pub mod observe;
 pub mod plain;
 pub mod retry;
 pub mod service;

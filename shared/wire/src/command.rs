@@ -99,6 +99,24 @@ pub enum Ask {
     EdgeRemove(EdgeId),
 }
 
+impl Ask {
+    /// The verb under which it is asked.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Ask::Issue { .. } => Verb::Issue,
+            Ask::Rotate { .. } => Verb::Rotate,
+            Ask::Activate { .. } => Verb::Activate,
+            Ask::Retire { .. } => Verb::Retire,
+            Ask::Revoke { .. } => Verb::Revoke,
+            Ask::Rollback { .. } => Verb::Rollback,
+            Ask::Policy(_) => Verb::Policy,
+            Ask::Import { .. } => Verb::Import,
+            Ask::EdgeAdd(_) => Verb::EdgeAdd,
+            Ask::EdgeRemove(_) => Verb::EdgeRemove,
+        }
+    }
+}
+
 /// Which earlier position is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RollbackTo {

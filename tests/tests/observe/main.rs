@@ -1,20 +1,20 @@
-//! What operators watch, at a live edge under every kind of question: the exposition is sound, its labels are known and
+//! What operators watch, at a live edge under every kind of question and at the services: the exposition is sound, its labels are known and
 //! carry nobody's name, and the shipped dashboard and alerts speak of what is there.
 #![allow(clippy::unwrap_used, missing_docs, clippy::disallowed_methods)]
 
 mod exposition;
+mod services;
 mod shipped;
 
 use exposition::{Exposition, Sample};
 use keywheel_domain::{KeyringId, Version};
 use keywheel_tests::stack::nats_server;
 use keywheel_tests::{Operator, Stack, StackOptions, traffic};
-use std::collections::BTreeSet;
 
-/// Every label that an edge has, with what it may say. A new one is written down here, after a look at what it tells.
-const LABELS: [(&str, &[&str]); 6] = [
+/// Every label that an edge or a service has, with what it may say. A new one is written down here, after a look at what it tells.
+const LABELS: [(&str, &[&str]); 14] = [
     ("endpoint", &["check", "verify", "envoy", "library", "layer"]),
-    ("outcome", &["accepted", "refused", "unavailable", "acknowledged", "unclear"]),
+    ("outcome", &["accepted", "refused", "unavailable", "acknowledged", "unclear", "unchanged", "rejected"]),
     (
         "reason",
         &[
@@ -30,10 +30,68 @@ const LABELS: [(&str, &[&str]); 6] = [
             "not_ready",
             "no_credential",
             "doubled_credential",
+            "overlap_min",
+            "successor",
+            "quiet",
         ],
     ),
     ("route", &["check", "verify", "livez", "readyz", "info", "metrics", "other"]),
-    ("kind", &["message", "diverged", "damaged", "storage", "snapshot"]),
+    (
+        "kind",
+        &[
+            "message",
+            "diverged",
+            "damaged",
+            "storage",
+            "snapshot",
+            "malformed",
+            "not_believed",
+            "frozen",
+            "overlap_held",
+            "schedule_held",
+            "auto_rollback",
+            "table_differs",
+            "table_agrees_again",
+            "clock_off",
+            "clock_right_again",
+            "other",
+        ],
+    ),
+    ("service", &["issuer", "propagator", "usage-tracker", "retirer"]),
+    (
+        "verb",
+        &[
+            "issue",
+            "rotate",
+            "activate",
+            "retire",
+            "revoke",
+            "rollback",
+            "policy",
+            "import",
+            "edge-add",
+            "edge-remove",
+            "other",
+        ],
+    ),
+    (
+        "event",
+        &[
+            "KeyIssued",
+            "KeyActivated",
+            "KeySeen",
+            "KeyRetired",
+            "RolledBack",
+            "PolicySet",
+            "EdgeAdded",
+            "EdgeRemoved",
+        ],
+    ),
+    ("cause", &["superseded", "requested", "revoked", "expired", "cancelled", "rolled_back"]),
+    ("work", &["activation", "delivery", "receipt"]),
+    ("basis", &["applied", "silent", "lease_waited"]),
+    ("reach", &["all", "some"]),
+    ("found", &["proved", "used", "not_covered", "covered_late", "covered_behind", "time"]),
     ("version", &[env!("CARGO_PKG_VERSION")]),
 ];
 
@@ -77,8 +135,9 @@ async fn metrics_are_sound_name_nobody_and_are_what_dashboard_and_alerts_ask_for
         assert!(!text.contains(name), "{name} is in\n{text}");
     }
     figures(&exposition);
-    let names: BTreeSet<&str> = exposition.samples.iter().map(|sample| sample.name.as_str()).collect();
-    shipped::speaks_of(&names, &LABELS);
+    let mut names = services::watched(&stack, &operator).await;
+    names.extend(exposition.samples.into_iter().map(|sample| sample.name));
+    shipped::speaks_of(&names.iter().map(String::as_str).collect(), &LABELS);
     tokio::task::block_in_place(|| stack.stop()).unwrap();
 }
 

@@ -1,9 +1,12 @@
-//! The dashboard and the alerts in `deploy/grafana`: what they ask for must be there.
+//! The dashboards and the alerts in `deploy/grafana`: what they ask for must be there.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-const DASHBOARD: &str = include_str!("../../../deploy/grafana/edges.json");
+const DASHBOARDS: [&str; 2] = [
+    include_str!("../../../deploy/grafana/edges.json"),
+    include_str!("../../../deploy/grafana/services.json"),
+];
 const ALERTS: &str = include_str!("../../../deploy/grafana/alerts.yaml");
 /// What Prometheus adds, and histograms have.
 const ADDED: [&str; 3] = ["job", "instance", "le"];
@@ -11,9 +14,14 @@ const FEWEST: usize = 15;
 
 type Labels = [(&'static str, &'static [&'static str])];
 
-/// Both files against the names at an edge and the labels that there are.
+/// The files against the names at an edge and at the services, and the labels that there are.
 pub fn speaks_of(names: &BTreeSet<&str>, labels: &Labels) {
-    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    DASHBOARDS.into_iter().for_each(|dashboard| shows(dashboard, names, labels));
+    assert!(checked(ALERTS, names, labels).len() >= 5);
+}
+
+fn shows(dashboard: &str, names: &BTreeSet<&str>, labels: &Labels) {
+    let dashboard: Value = serde_json::from_str(dashboard).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
     let mut ids = BTreeSet::new();
     let mut asked = BTreeSet::new();
@@ -29,7 +37,6 @@ pub fn speaks_of(names: &BTreeSet<&str>, labels: &Labels) {
         checked(variable["definition"].as_str().unwrap_or_default(), names, labels);
     }
     assert!(asked.len() >= FEWEST, "{asked:?}");
-    assert!(checked(ALERTS, names, labels).len() >= 5);
 }
 
 /// The metrics that an expression mentions, each with known labels and values alone.
@@ -39,7 +46,7 @@ fn checked(text: &str, names: &BTreeSet<&str>, labels: &Labels) -> BTreeSet<Stri
     for (at, _) in text.match_indices("keywheel_") {
         let rest = &text[at..];
         let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
-        assert!(names.contains(&rest[..end]), "no edge has {}", &rest[..end]);
+        assert!(names.contains(&rest[..end]), "nobody has {}", &rest[..end]);
         found.insert(rest[..end].to_owned());
         if let Some(matchers) = rest[end..].strip_prefix('{').and_then(|rest| rest.split('}').next()) {
             matchers.split(',').for_each(|matcher| is_known(matcher, labels));

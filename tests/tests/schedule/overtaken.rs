@@ -3,7 +3,7 @@
 use crate::rig::{Rig, address, clients, keyring, tenant};
 use keywheel_bus::follow::Unobserved;
 use keywheel_bus::gate::Sources;
-use keywheel_bus::{Station, intake};
+use keywheel_bus::{Station, Watch, intake};
 use keywheel_domain::event::CommandId;
 use keywheel_domain::schedule;
 use keywheel_domain::{At, Policy, Span, Version};
@@ -34,7 +34,9 @@ async fn a_rotation_by_hand_that_comes_first_takes_the_place_of_the_scheduled_on
     let second = NonZeroU32::new(2).unwrap();
     let (config, folder) = (rig.server.config("issuer"), tempfile::tempdir().unwrap());
     let late =
-        Station::open(&config, Service::Issuer, second, folder.path(), |_| false, later).await.unwrap();
+        Station::open(&config, &Watch::new(Service::Issuer, |_| ()), second, folder.path(), |_| false, later)
+            .await
+            .unwrap();
     let head = rig.bus.head().await.unwrap().seq;
     let (gate, brand) = (late.gate.clone(), keywheel_issuer::config::KeyConfig::default().0);
     let reached = async { gate.applied(head).await.unwrap() };

@@ -63,9 +63,11 @@ impl Rig {
             signers: server.signers(),
             inbox_prefix: "_INBOX_operator".to_owned(),
             edges: Vec::new(),
+            services: Vec::new(),
             tls: None,
         };
         let propagator = keywheel_propagator::Config {
+            observe: Default::default(),
             instance: NonZeroU32::MIN,
             data_dir: folder.path().join("propagator"),
             lease: Length(Span::secs(1)),
@@ -81,6 +83,7 @@ impl Rig {
     /// An issuer with the fold that its instance left.
     pub fn issuer(&self, instance: u32) -> Running {
         let config = keywheel_issuer::Config {
+            observe: Default::default(),
             instance: NonZeroU32::new(instance).unwrap(),
             data_dir: self.folder.path().join("issuer"),
             lease: Length(Span::secs(1)),

@@ -6,7 +6,7 @@ use keywheel_bus::connect::read_signers;
 use keywheel_bus::gate::Sources;
 use keywheel_bus::intake::{self, Handler, Prepared, Refusal};
 use keywheel_bus::log::Appended;
-use keywheel_bus::{Bus, BusConfig, BusError, Follower, Gate, SharedFold, Station};
+use keywheel_bus::{Bus, BusConfig, BusError, Follower, Gate, SharedFold, Station, Watch};
 use keywheel_domain::event::{CommandId, Ended, EventId, Use, Used};
 use keywheel_domain::key::Cause;
 use keywheel_domain::{
@@ -85,9 +85,16 @@ async fn station(rig: &Rig, service: Service, instance: u32) -> Station {
         tls: rig.settings.server.tls(&rig.home, service.name()),
     };
     let instance = std::num::NonZeroU32::new(instance).unwrap();
-    Station::open(&config, service, instance, &rig.home.root().join("data"), |_| false, SOURCES)
-        .await
-        .unwrap()
+    Station::open(
+        &config,
+        &Watch::new(service, |_| ()),
+        instance,
+        &rig.home.root().join("data"),
+        |_| false,
+        SOURCES,
+    )
+    .await
+    .unwrap()
 }
 
 /// A station that follows the log until it is dropped.

@@ -57,8 +57,13 @@ impl Rig {
         let mut finder = Finder::new(keywheel_token::id::fresh());
         let flags = TlsFlags { tls: Some(tls), ..TlsFlags::default() };
         let server_at = flags.apply(ports::server(Scheme::Free, None, &mut finder).await.unwrap()).unwrap();
-        let settings =
-            Settings { server: server_at, port_base: Some(0), lease: LEASE.to_string(), instances: 2 };
+        let settings = Settings {
+            server: server_at,
+            port_base: Some(0),
+            lease: LEASE.to_string(),
+            instances: 2,
+            observe: [].into(),
+        };
         let mut fleet = Fleet::default();
         for id in edges {
             fleet.add(Edge { id: edge(id), listen: loopback(finder.find().unwrap()), grpc: None });

@@ -99,12 +99,14 @@ impl Tracker<'_> {
             let used = snapshot.uses.get(keyring).and_then(|uses| uses.get(version)).copied();
             match witness(&looked, *version, *quiet, used, witnesses, now).await? {
                 Ok(proof) => {
+                    self.looks.proved();
                     let what = format!("quiet {}", text::moment(proof.complete_through));
                     let seen = Use { quiet: Some(proof), ..as_use(used) };
                     self.say(&looked.address, *version, &what, seen).await?;
                     return Ok(());
                 }
                 Err(blocked) => {
+                    self.looks.blocked(&blocked);
                     tracing::debug!(%keyring, %version, ?blocked, "no quiet proof yet");
                     let again = now.after(AGAIN).max(blocked.used.map_or(now, |last| last.after(*quiet)));
                     next = Some(next.map_or(again, |next| next.min(again)));

@@ -4,7 +4,7 @@ use crate::server::PUBLIC;
 use crate::stage::{Writer, eventually, keyring, plain_event, server};
 use keywheel_bus::gate::Sources;
 use keywheel_bus::log::Appended;
-use keywheel_bus::{BusError, Station};
+use keywheel_bus::{BusError, Station, Watch};
 use keywheel_domain::At;
 use keywheel_wire::event::Link;
 use keywheel_wire::signature::Verifier;
@@ -127,8 +127,15 @@ async fn what_nobody_would_believe_is_not_appended() {
     let sources = Sources { now: || At(1), fresh_id: || 1 };
     let folder = tempfile::tempdir().unwrap();
     let config = server.config();
-    let station =
-        Station::open(&config, Service::Issuer, NonZeroU32::MIN, folder.path(), |_| false, sources).await;
+    let station = Station::open(
+        &config,
+        &Watch::new(Service::Issuer, |_| ()),
+        NonZeroU32::MIN,
+        folder.path(),
+        |_| false,
+        sources,
+    )
+    .await;
     let Err(BusError::NotEntitled(why)) = station else { panic!("a retirer is no issuer") };
     assert!(why.contains("bus.signers does not list"), "{why}");
     assert_eq!(bus.head().await.unwrap().seq, 0);
