@@ -16,6 +16,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const CREATED: &str = "stream-created";
+/// What is missing was sent to a pull that was left behind: by a connection that was lost, or by a reader that began
+/// anew. A cluster's server goes on sending to it until it has run out. Who pulls again sooner leaves the next one
+/// behind, and would miss what comes for ever.
+const RUN_OUT: Duration = Duration::from_millis(200).saturating_add(PULL);
 
 /// A fold that several tasks read and one task advances.
 #[derive(Clone)]
@@ -171,6 +175,7 @@ impl Follower {
             match ended {
                 Err(BusError::Table(TableError::Gap { expected, got })) => {
                     tracing::warn!(expected, got, "messages were missing; reading them again");
+                    wait = RUN_OUT;
                 }
                 Err(BusError::Failed { what, detail }) => {
                     tracing::warn!(what, %detail, "cannot read the log now; trying again");
