@@ -166,3 +166,66 @@ fn relay(state: &State, way: Way, from: &Arc<TcpStream>, to: &TcpStream) {
     end(to);
     end(from);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(100);
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// A link, and a connection over it by both ends.
+    fn connected() -> (Link, TcpStream, TcpStream) {
+        let there = TcpListener::bind("127.0.0.1:0").unwrap();
+        let link = Link::to(&there.local_addr().unwrap().to_string()).unwrap();
+        let near = TcpStream::connect(link.address()).unwrap();
+        let (far, _) = there.accept().unwrap();
+        (link, near, far)
+    }
+
+    fn hears(mut end: &TcpStream, within: Duration) -> Option<u8> {
+        let mut byte = [0];
+        end.set_read_timeout(Some(within)).unwrap();
+        end.read_exact(&mut byte).ok().map(|()| byte[0])
+    }
+
+    #[test]
+    fn what_is_held_comes_when_it_is_mended_and_the_other_way_flows() {
+        let (link, mut near, mut far) = connected();
+        link.flow(Way::Out, Flow::Held);
+        near.write_all(b"a").unwrap();
+        far.write_all(b"b").unwrap();
+        assert_eq!(hears(&near, LONG), Some(b'b'));
+        assert_eq!(hears(&far, SHORT), None);
+        link.mend();
+        assert_eq!(hears(&far, LONG), Some(b'a'));
+    }
+
+    #[test]
+    fn what_is_lost_never_comes_and_nobody_is_told_until_it_is_mended() {
+        let (link, mut near, far) = connected();
+        link.flow(Way::Out, Flow::Lost);
+        near.write_all(b"a").unwrap();
+        assert_eq!(hears(&far, SHORT), None);
+        assert_eq!(near.take_error().unwrap().map(|error| error.to_string()), None);
+        link.mend();
+        let mut rest = Vec::new();
+        (&far).read_to_end(&mut rest).unwrap();
+        assert_eq!(rest, b"", "a connection that has lost bytes ends");
+    }
+
+    #[test]
+    fn a_cut_link_ends_connections_and_takes_none_until_it_is_mended() {
+        let (link, near, far) = connected();
+        link.cut();
+        assert_eq!((hears(&near, LONG), hears(&far, LONG)), (None, None));
+        let refused = TcpStream::connect(link.address()).unwrap();
+        assert_eq!(hears(&refused, LONG), None);
+        assert_eq!(link.taken(), 1);
+        link.mend();
+        let _again = TcpStream::connect(link.address()).unwrap();
+        while link.taken() < 2 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

@@ -31,6 +31,9 @@ struct Arguments {
     /// How many edges
     #[arg(long, value_name = "N", default_value_t = 4)]
     edges: usize,
+    /// How many bus nodes: 1, 3 or 5
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    cluster: u32,
     /// How many keyrings
     #[arg(long, value_name = "N", default_value_t = 56)]
     keyrings: usize,
@@ -63,13 +66,16 @@ fn main() -> anyhow::Result<ExitCode> {
         seed,
         length: Duration::from_secs_f64(arguments.minutes * 60.0),
         edges: arguments.edges,
+        cluster: arguments.cluster,
         keyrings: arguments.keyrings,
         binary: binary()?,
         faketime: arguments.faketime,
         home: folder.join("home"),
         ledger: folder.join("ledger.jsonl"),
     };
-    let again = format!("tests/run.sh faults --minutes {} --seed {seed}", arguments.minutes);
+    let cluster =
+        if arguments.cluster > 1 { format!(" --cluster {}", arguments.cluster) } else { String::new() };
+    let again = format!("tests/run.sh faults --minutes {} --seed {seed}{cluster}", arguments.minutes);
     let is_text = arguments.output == Output::Text;
     let say = |line: &str| if is_text { println!("{line}") } else { eprintln!("{line}") };
     say(&format!("seed {seed}; again with: {again}"));

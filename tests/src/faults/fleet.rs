@@ -216,7 +216,7 @@ async fn lay_out(settings: &Settings) -> anyhow::Result<(Context, Vec<Recipe>)> 
         edges: settings.edges,
         lease: LEASE_TEXT,
         replicas: REPLICAS,
-        cluster: 1,
+        cluster: settings.cluster,
         restart: true,
         lossy_bus: None,
     };
@@ -230,7 +230,18 @@ async fn lay_out(settings: &Settings) -> anyhow::Result<(Context, Vec<Recipe>)> 
     let recipes = recipes(stack.home())?;
     let context = stack.context.clone();
     tokio::task::block_in_place(|| stack.stop())?;
+    for recipe in recipes.iter().filter(|recipe| role(&recipe.name) == Role::Bus) {
+        hide_from_clients(recipe)?;
+    }
     Ok((context, recipes))
+}
+
+/// Keeps a cluster's servers from telling clients where the others are: they would go there past their links.
+fn hide_from_clients(server: &Recipe) -> anyhow::Result<()> {
+    let file = server.args.last().context("a server has a configuration")?;
+    let text = std::fs::read_to_string(file)?;
+    std::fs::write(file, text.replacen("\ncluster {\n", "\ncluster {\n  no_advertise: true\n", 1))?;
+    Ok(())
 }
 
 /// How each child of the `up` that runs in `home` was started, as the system tells it.

@@ -188,3 +188,53 @@ fn draw<'a>(chance: &mut Chance, kinds: impl Iterator<Item = &'a Kind>) -> Optio
     let tickets: Vec<Kind> = kinds.flat_map(|kind| (0..kind.weight()).map(|_| *kind)).collect();
     tickets.get(chance.index(tickets.len())).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const LENGTH: Duration = Duration::from_secs(3600);
+
+    fn targets() -> Vec<Target> {
+        let named = |name: &str, role| Target { name: name.to_owned(), role };
+        let services = ["issuer", "propagator", "retirer"].map(|name| named(name, Role::Service));
+        let edges = ["edge-e1", "edge-e2"].map(|name| named(name, Role::Edge));
+        let bus = ["nats-1", "nats-2", "nats-3"].map(|name| named(name, Role::Bus));
+        let all = services.into_iter().chain(edges).chain(bus);
+        all.chain([named("operator", Role::Operator)]).collect()
+    }
+
+    #[test]
+    fn a_seed_gives_one_plan_and_another_seed_another() {
+        let of = |seed| plan(seed, LENGTH, &targets(), &Kind::ALL);
+        assert_eq!(of(1), of(1));
+        assert_ne!(of(1), of(2));
+    }
+
+    #[test]
+    fn never_more_at_once_than_promises_allow() {
+        for seed in 0..50 {
+            let (targets, faults) = (targets(), plan(seed, LENGTH, &targets(), &Kind::ALL));
+            for fault in &faults {
+                assert!(fault.end() <= LENGTH, "{fault}");
+                let others = faults.iter().filter(|other| other.number != fault.number);
+                let at_once: Vec<&Fault> =
+                    others.filter(|other| other.at <= fault.at && fault.at < other.end()).collect();
+                assert!(at_once.len() < AT_ONCE, "{fault} with {at_once:?}");
+                assert!(at_once.iter().all(|other| other.target != fault.target), "{fault}");
+                let nodes = at_once.iter().filter(|other| is_bus(&targets, other)).count();
+                assert!(nodes == 0 || !is_bus(&targets, fault), "{fault}: no quorum");
+            }
+        }
+    }
+
+    #[test]
+    fn an_hour_has_every_kind_and_every_target() {
+        let faults = plan(1, LENGTH, &targets(), &Kind::ALL);
+        let kinds: BTreeSet<Kind> = faults.iter().map(|fault| fault.kind).collect();
+        let struck: BTreeSet<&str> = faults.iter().map(|fault| fault.target.as_str()).collect();
+        assert_eq!((kinds.len(), struck.len()), (Kind::ALL.len(), targets().len()));
+        assert!(faults.len() > 500, "{}", faults.len());
+    }
+}

@@ -29,6 +29,8 @@ pub struct Settings {
     pub length: Duration,
     /// How many edges.
     pub edges: usize,
+    /// How many bus nodes: 1, or a cluster of 3 or 5.
+    pub cluster: u32,
     /// How many keyrings.
     pub keyrings: usize,
     /// The `keywheel` binary.
