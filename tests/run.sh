@@ -8,7 +8,7 @@ usage() {
 usage: tests/run.sh [all]      format, lints, documentation, build, tests, plain client, dependencies
        tests/run.sh fuzz [--minutes N] [ENTRANCE...]
                                looks for bytes that break a promise, N minutes in all (10)
-       tests/run.sh faults [--minutes N] [--seed S] [--output json] [...]
+       tests/run.sh faults [--minutes N] [--seed S] [--cluster 3] [--output json]
                                attacks an installation for N minutes (5) and judges its answers
        tests/run.sh faults power [--cuts N] [--seed S]
                                cuts the power N times (25) under load; needs root, for loop mounts
