@@ -7,11 +7,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use keywheel_bus::batch::BATCH_MAX;
 use keywheel_bus::gate::Order;
+use keywheel_bus::parcel::Parcel;
 use keywheel_bus::{BusError, Executed, Gate};
 use keywheel_domain::command::Retirement;
 use keywheel_domain::event::{Barrier, CommandId};
 use keywheel_domain::key::{Origin, Replaces};
-use keywheel_domain::{Act, Actor, Address, EdgeId, Event, KeyringId, Policy, Span, State, Version};
+use keywheel_domain::{Act, Actor, Address, EdgeId, Event, KeyringId, Kid, Policy, Span, State, Version};
 use keywheel_runtime::{Shutdown, clock};
 use keywheel_token::id::derived;
 use keywheel_wire::body::type_word;
@@ -29,6 +30,9 @@ const AT_ONCE: usize = 64;
 
 /// A key whose barrier is passed: the position of its `KeyIssued`, whose it is, which, and the evidence.
 type Activation = (u64, KeyringId, Version, Barrier);
+
+/// A key that was activated: the position of its `KeyActivated`, whose it is, which.
+type Activated = (u64, KeyringId, Version);
 
 /// Carries out what stands alone, some of it at once; answers in order.
 async fn side_by_side<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
@@ -96,22 +100,21 @@ impl Carrier {
     /// Carries out what became ready together: activations in one batch, and one note of all that is done.
     async fn carry_all(&self, effects: Vec<Effect>) -> Result<(), BusError> {
         let counted: BTreeMap<u64, Carried> = effects.iter().filter_map(Carried::of).collect();
-        let (mut activations, mut rest) = (Vec::new(), Vec::new());
+        let (mut activations, mut deliveries, mut rest) = (Vec::new(), Vec::new(), Vec::new());
         for effect in effects {
             match effect {
                 Effect::Activate { seq, keyring, version, barrier } => {
                     activations.push((seq, keyring, version, barrier));
                 }
-                Effect::Deliver { .. }
-                | Effect::Receipt { .. }
-                | Effect::Settle { .. }
-                | Effect::Withdraw { .. } => rest.push(effect),
+                Effect::Deliver { seq, keyring, version } => deliveries.push((seq, keyring, version)),
+                Effect::Receipt { .. } | Effect::Settle { .. } | Effect::Withdraw { .. } => rest.push(effect),
             }
         }
         let rest = side_by_side(rest.into_iter().map(|effect| self.carry(effect)).collect());
-        let (activated, rest) = tokio::join!(self.activate_all(activations), rest);
+        let (activated, delivered, rest) =
+            tokio::join!(self.activate_all(activations), self.deliver_all(deliveries), rest);
         let (mut done, mut again) = (Vec::new(), Vec::new());
-        for (seq, carried) in activated.into_iter().chain(rest.into_iter().flatten()) {
+        for (seq, carried) in activated.into_iter().chain(delivered).chain(rest.into_iter().flatten()) {
             match carried {
                 Ok(()) => done.push(seq),
                 Err(BusError::Table(error)) => return Err(error.into()),
@@ -145,7 +148,9 @@ impl Carrier {
             Effect::Activate { seq, keyring, version, barrier } => {
                 self.activate_all(vec![(seq, keyring, version, barrier)]).await.pop()
             }
-            Effect::Deliver { seq, keyring, version } => Some((seq, self.deliver(&keyring, version).await)),
+            Effect::Deliver { seq, keyring, version } => {
+                self.deliver_all(vec![(seq, keyring, version)]).await.pop()
+            }
             Effect::Receipt { seq, event, applied_on, unreached } => {
                 Some((seq, self.receipt(seq, &event, applied_on, unreached).await))
             }
@@ -206,26 +211,55 @@ impl Carrier {
         Ok(Some(Order { address, id, actor: Actor::service("propagator"), act }))
     }
 
-    /// Puts the sealed secret where its owner finds it. Done twice it is the same delivery.
-    async fn deliver(&self, keyring: &KeyringId, version: Version) -> Result<(), BusError> {
+    /// Puts sealed secrets where their owners find them, then takes them from where they were staged. Done twice it is
+    /// the same delivery.
+    async fn deliver_all(&self, ready: Vec<Activated>) -> Vec<(u64, Result<(), BusError>)> {
+        let parcels = side_by_side(ready.iter().map(|one| self.parcel(one)).collect()).await;
+        let (mut results, mut seqs, mut kids, mut together) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for ((seq, ..), parcel) in ready.iter().zip(parcels) {
+            match parcel {
+                Ok(Some((kid, parcel))) => {
+                    seqs.push(*seq);
+                    kids.push(kid);
+                    together.push(parcel);
+                }
+                Ok(None) => results.push((*seq, Ok(()))),
+                Err(error) => results.push((*seq, Err(error))),
+            }
+        }
+        let mut delivered = Vec::new();
+        for some in together.chunks(BATCH_MAX) {
+            delivered.extend(self.gate.bus().deliver_all(some).await);
+        }
+        let withdraw = kids.into_iter().zip(delivered).map(async |(kid, delivered)| match delivered {
+            Ok(()) => self.gate.bus().withdraw(kid).await,
+            Err(error) => Err(error),
+        });
+        results.extend(seqs.into_iter().zip(side_by_side(withdraw.collect()).await));
+        results
+    }
+
+    /// What is to be put where, with the kid under which it is staged; nothing where there is nothing to hand out.
+    async fn parcel(&self, activated: &Activated) -> Result<Option<(Kid, Parcel)>, BusError> {
+        let (_, keyring, version) = activated;
         let state = self.state(&Address::Keyring(keyring.clone()))?;
-        let Some(key) = state.keys.get(&version) else { return Ok(()) };
+        let Some(key) = state.keys.get(version) else { return Ok(None) };
         if key.origin == Origin::Imported {
             // Its owner has it.
-            return Ok(());
+            return Ok(None);
         }
         if !key.state.is_live() {
             // It ended meanwhile: its owner has no use for it.
-            return self.gate.bus().withdraw(key.kid).await;
+            return self.gate.bus().withdraw(key.kid).await.map(|()| None);
         }
-        let Some(staged) = self.gate.bus().staged(key.kid).await? else { return Ok(()) };
+        let Some(staged) = self.gate.bus().staged(key.kid).await? else { return Ok(None) };
         let sealed = Sealed { version: version.0, ..staged };
         let kept = match &key.replaces {
             Some(Replaces { policy, .. }) => policy.delivery_kept,
             None => self.policy(keyring, &state)?.delivery_kept,
         };
-        self.gate.bus().deliver(keyring, version, &sealed, kept).await?;
-        self.gate.bus().withdraw(key.kid).await
+        Ok(Some((key.kid, Parcel { keyring: keyring.clone(), version: *version, sealed, kept })))
     }
 
     fn policy(&self, keyring: &KeyringId, state: &State) -> Result<Policy, BusError> {

@@ -2,13 +2,37 @@
 
 use crate::batch::Letter;
 use crate::error::Trying;
+use crate::queue::side_by_side;
 use crate::{Bus, BusError};
+use async_nats::header::NATS_MESSAGE_TTL;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::DirectGetErrorKind;
 use keywheel_domain::{KeyringId, Kid, Span, Version};
 use keywheel_wire::delivery::{self, Sealed};
 use keywheel_wire::subject;
-use std::time::Duration;
+
+/// A sealed secret on the way to its owner.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    /// Whose.
+    pub keyring: KeyringId,
+    /// Which version's.
+    pub version: Version,
+    /// The box.
+    pub sealed: Sealed,
+    /// How long it is kept from now on.
+    pub kept: Span,
+}
+
+impl Parcel {
+    fn letter(&self) -> Result<Letter, BusError> {
+        let payload = serde_json::to_vec(&self.sealed).trying("delivering a secret")?;
+        let mut letter = Letter::new(subject::delivery(&self.keyring, self.version), payload, None);
+        let seconds = (self.kept.0 / 1000).max(1);
+        letter.headers.insert(NATS_MESSAGE_TTL, seconds.to_string());
+        Ok(letter)
+    }
+}
 
 impl Bus {
     /// Stages a sealed secret under its kid; acknowledged, it survives everything.
@@ -56,21 +80,26 @@ impl Bus {
         }
     }
 
-    /// Puts a sealed secret where its owner finds it, for `kept` from now.
+    /// Puts sealed secrets where their owners find them, in one batch where that is possible; says of each whether
+    /// it is certain that it was stored. At most [`crate::batch::BATCH_MAX`] at a time.
+    pub async fn deliver_all(&self, parcels: &[Parcel]) -> Vec<Result<(), BusError>> {
+        let letters = parcels.iter().map(|parcel| parcel.letter().ok()).collect::<Option<Vec<_>>>();
+        if let Some(letters) = letters.filter(|letters| letters.len() > 1)
+            && self.send_batch("delivering secrets", &letters).await.is_some()
+        {
+            return parcels.iter().map(|_| Ok(())).collect();
+        }
+        side_by_side(parcels.iter().map(|parcel| self.deliver(parcel)).collect()).await
+    }
+
+    /// Puts one sealed secret where its owner finds it.
     ///
     /// # Errors
     /// When it is not certain that it was stored.
-    pub async fn deliver(
-        &self,
-        keyring: &KeyringId,
-        version: Version,
-        sealed: &Sealed,
-        kept: Span,
-    ) -> Result<(), BusError> {
-        let payload = serde_json::to_vec(sealed).trying("delivering a secret")?;
-        let message =
-            PublishMessage::build().payload(payload.into()).ttl(Duration::from_secs((kept.0 / 1000).max(1)));
-        let sent = self.context().send_publish(subject::delivery(keyring, version), message).await;
+    pub async fn deliver(&self, parcel: &Parcel) -> Result<(), BusError> {
+        let Letter { subject, headers, payload, expects: _ } = parcel.letter()?;
+        let message = PublishMessage::build().headers(headers).payload(payload);
+        let sent = self.context().send_publish(subject, message).await;
         sent.trying("delivering a secret")?.await.trying("delivering a secret")?;
         Ok(())
     }

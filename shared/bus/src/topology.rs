@@ -87,6 +87,7 @@ pub fn streams(replicas: usize) -> Vec<Config> {
         Config {
             max_messages_per_subject: 1,
             allow_message_ttl: true,
+            allow_atomic_publish: true,
             ..file(subject::DELIVERY, all(subject::DELIVERY_ALL), SEALED_BYTES_MAX)
         },
         // Synced like the rest: an edge's last contact is read from here, so that a pulse which was

@@ -6,6 +6,7 @@ use keywheel_bus::connect::read_signers;
 use keywheel_bus::gate::Sources;
 use keywheel_bus::intake::{self, Handler, Prepared, Refusal};
 use keywheel_bus::log::Appended;
+use keywheel_bus::parcel::Parcel;
 use keywheel_bus::{Bus, BusConfig, BusError, Follower, Gate, SharedFold, Station, Watch};
 use keywheel_domain::event::{CommandId, Ended, EventId, Use, Used};
 use keywheel_domain::key::Cause;
@@ -232,9 +233,17 @@ async fn a_secret_is_staged_released_and_read() {
     let propagator = rig.connect(&Role::Service(Service::Propagator)).await;
     let staged = allowed(&propagator, "staged", propagator.staged(kid())).await;
     assert_eq!(staged, Some(sealed()));
-    let (owner, parcel) = (keyring(), sealed());
-    let deliver = propagator.deliver(&owner, Version(1), &parcel, Span::days(1));
-    allowed(&propagator, "deliver", deliver).await;
+    let parcel = |version| Parcel {
+        keyring: keyring(),
+        version: Version(version),
+        sealed: sealed(),
+        kept: Span::days(1),
+    };
+    let together = [parcel(2), parcel(3)];
+    allowed(&propagator, "deliver", propagator.deliver(&parcel(1))).await;
+    let together =
+        async { propagator.deliver_all(&together).await.into_iter().collect::<Result<Vec<_>, _>>() };
+    allowed(&propagator, "deliver", together).await;
     allowed(&propagator, "withdraw", propagator.withdraw(kid())).await;
     allowed(&issuer, "withdraw", issuer.withdraw(kid())).await;
     assert_eq!(allowed(&issuer, "staged", issuer.staged(kid())).await, None);

@@ -4,13 +4,14 @@ use crate::server::OURS;
 use crate::stage::{Writer, eventually, keyring, plain_event, server};
 use futures_util::StreamExt;
 use keywheel_bus::log::PAGE;
+use keywheel_bus::parcel::Parcel;
 use keywheel_domain::{Address, At, EdgeId, KeyringId, Kid, Span, Version};
 use keywheel_wire::delivery::Sealed;
 use keywheel_wire::event;
 use keywheel_wire::event::Link;
 use keywheel_wire::notice::{Alarm, Notice};
 use keywheel_wire::pulse::Pulse;
-use keywheel_wire::subject::Service;
+use keywheel_wire::subject::{self, Service};
 use keywheel_wire::text::{Hex32, Id, Moment};
 use keywheel_wire::usage::Report;
 use std::time::Duration;
@@ -60,7 +61,7 @@ async fn pages_follow_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sealed_secrets_wait_and_are_withdrawn() {
-    let (_server, bus) = server().await;
+    let (server, bus) = server().await;
     let kid = |text: &str| Kid::parse(text).unwrap();
     let sealed = |version| Sealed::new("kid0000001", version, b"box", "XSENDER");
     assert_eq!(bus.staged(kid("kid0000001")).await.unwrap(), None);
@@ -74,9 +75,33 @@ async fn sealed_secrets_wait_and_are_withdrawn() {
 
     let owner = KeyringId::parse("acme/client-0").unwrap();
     assert_eq!(bus.delivery(&owner, Version(1)).await.unwrap(), None);
-    bus.deliver(&owner, Version(1), &sealed(1), Span::days(7)).await.unwrap();
+    let parcel = |owner: &KeyringId, version| Parcel {
+        keyring: owner.clone(),
+        version: Version(version),
+        sealed: sealed(version),
+        kept: Span::days(7),
+    };
+    bus.deliver(&parcel(&owner, 1)).await.unwrap();
     assert_eq!(bus.delivery(&owner, Version(1)).await.unwrap(), Some(sealed(1)));
     assert_eq!(bus.delivery(&owner, Version(2)).await.unwrap(), None);
+    let many: Vec<_> = (2..40).map(|version| parcel(&owner, version)).collect();
+    for takes_batches in [true, false] {
+        let stranger = server.stranger().await;
+        let mut config = stranger.get_stream("KW_DELIVERY").await.unwrap().cached_info().config.clone();
+        config.allow_atomic_publish = takes_batches;
+        stranger.update_stream(&config).await.unwrap();
+        // The second time over what lies there already.
+        assert!(bus.deliver_all(&many).await.iter().all(Result::is_ok));
+        for version in 2..40 {
+            assert_eq!(bus.delivery(&owner, Version(version)).await.unwrap(), Some(sealed(version)));
+        }
+        let stream = stranger.get_stream("KW_DELIVERY").await.unwrap();
+        let last =
+            stream.get_last_raw_message_by_subject(&subject::delivery(&owner, Version(39))).await.unwrap();
+        let header = |name: &str| last.headers.get(name).map(|value| value.as_str().to_owned());
+        assert_eq!(header("Nats-TTL").as_deref(), Some("604800"));
+        assert_eq!(header("Nats-Batch-Id").is_some(), takes_batches);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
