@@ -35,6 +35,9 @@ pub struct GlobalOptions {
     /// Id of the command (a UUID): the same id never has a second effect, so a retry is safe
     #[arg(long, global = true, value_name = "UUID", value_parser = uuid, help_heading = "Global options")]
     pub command_id: Option<u128>,
+    /// Read histories from the log alone, and keep nothing of them in the home
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub no_cache: bool,
 }
 
 /// `T/C`.

@@ -77,6 +77,11 @@ impl Context {
         })
     }
 
+    /// The home, where there is one.
+    pub fn home_folder(&self) -> Option<&Path> {
+        self.home.as_deref()
+    }
+
     /// The signers file.
     pub fn signers_file(&self) -> Result<PathBuf, Failure> {
         self.signers.as_deref().map(|file| self.locate(file)).ok_or_else(no_signers)

@@ -53,7 +53,7 @@ fn unknown(detail: &str) -> Failure {
 }
 
 async fn read_for(session: &Session<'_>, keyring: &KeyringId, kid: Kid) -> Result<Option<Found>, Failure> {
-    let own = read(&session.bus, &Address::Keyring(keyring.clone()), None).await?;
+    let own = read(session, &Address::Keyring(keyring.clone()), None).await?;
     let issued = own.events().iter().map(|happened| &happened.recorded.event.fact);
     let version = issued.filter(|fact| fact.issues() == Some(kid)).find_map(|fact| fact.version());
     Ok(version.map(|version| Found { keyring: keyring.clone(), version, own }))

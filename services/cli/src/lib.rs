@@ -12,6 +12,7 @@
 //! - `import_rows`, `import_bulk`: many keys at once, checked, then adopted
 //! - `rotate_all`, `rollback_all`, `selection`: a tenant's keyrings at once; `rollback_plan`: what going back does
 //! - `bulk`: many commands sent in batches, each until its outcome is known
+//! - `cache`: what was read of long histories, kept in the home
 //! - `await_activation`, `await_receipt`, `await_retirement`: waiting for a proof, and saying what it waits for
 //! - `session`, `context`, `document`, `outage`: from the context file to a command's outcome
 //! - `replay`, `fleet`: the log folded, the edges' pulses heard; `alarms`: what was found of them and still stands
@@ -26,6 +27,7 @@ mod await_activation;
 mod await_receipt;
 mod await_retirement;
 mod bulk;
+mod cache;
 mod context;
 mod deadline;
 mod diff;

@@ -1,6 +1,7 @@
 //! Histories as questions about the past need them: read by pages, and cut at a moment.
 
 use crate::arguments;
+use crate::cache::Cache;
 use crate::doubt_words;
 use crate::failure::Failure;
 use crate::session::{Session, now};
@@ -97,9 +98,22 @@ async fn time_of(bus: &Bus, seq: u64) -> Result<At, Failure> {
     Ok(decided.unwrap_or(found[0].1))
 }
 
-/// Reads an address's history, as far as the cut needs it or all of it.
-pub(crate) async fn read(bus: &Bus, address: &Address, cut: Option<Cut>) -> Result<History, Failure> {
-    Ok(bus.history(address, cut).await?)
+/// Reads an address's history, as far as the cut needs it or all of it; what the home keeps of it is not read again.
+pub(crate) async fn read(
+    session: &Session<'_>,
+    address: &Address,
+    cut: Option<Cut>,
+) -> Result<History, Failure> {
+    let bus = &session.bus;
+    let cache = session.cache_folder().map(|home| Cache::of(home, address, bus.signers()));
+    let mut kept = cache.as_ref().map(Cache::read).unwrap_or_default();
+    let known = kept.last().map(|newest| newest.seq);
+    let history = bus.history_beyond(address, &mut kept, cut).await?;
+    let is_new = kept.last().map(|newest| newest.seq) != known;
+    if let Some(cache) = cache.filter(|_| is_new && history.is_believed()) {
+        cache.write(&kept);
+    }
+    Ok(history)
 }
 
 /// Reads the histories of a tenant and of all its clients.

@@ -17,6 +17,7 @@ use keywheel_token::id;
 use keywheel_wire::outcome::{EventRef, Outcome, Word};
 use keywheel_wire::subject::Verb;
 use keywheel_wire::text;
+use std::path::Path;
 use std::time::Duration;
 
 /// How long a command waits where `--timeout` says nothing.
@@ -41,6 +42,11 @@ impl<'a> Session<'a> {
     ) -> Result<Self, Failure> {
         let bus = Bus::connect(&context.bus_options()?).await?;
         Ok(Self { bus, context, options, screen })
+    }
+
+    /// The home that keeps what was read; none where nothing is to be kept.
+    pub fn cache_folder(&self) -> Option<&Path> {
+        self.context.home_folder().filter(|_| !self.options.no_cache)
     }
 
     /// Until when to wait, by `--timeout` or the default.

@@ -47,8 +47,7 @@ impl State {
 async fn one(session: &Session<'_>, keyring: &KeyringId, moment: Moment) -> Result<u8, Failure> {
     let (address, tenant) = (Address::Keyring(keyring.clone()), Address::Tenant(keyring.tenant.clone()));
     let cut = Some(moment.cut);
-    let (own, tenant) =
-        tokio::try_join!(read(&session.bus, &address, cut), read(&session.bus, &tenant, cut))?;
+    let (own, tenant) = tokio::try_join!(read(session, &address, cut), read(session, &tenant, cut))?;
     if own.events().is_empty() {
         return Err(Failure::refused("no_key", format!("{keyring} never had a key by then")));
     }

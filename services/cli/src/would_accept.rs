@@ -61,11 +61,11 @@ impl WouldAccept {
     pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let moment = Moment::of(session, self.when.cut()).await?;
         let Found { keyring, version, own } = find(session, self.kid, self.keyring.as_ref()).await?;
-        let (bus, cut) = (&session.bus, Some(moment.cut));
+        let cut = Some(moment.cut);
         let (address, tenant) = (Address::Keyring(keyring.clone()), Address::Tenant(keyring.tenant.clone()));
         let (tenant, installation, receipts) = tokio::try_join!(
-            read(bus, &tenant, None),
-            read(bus, &Address::Installation, cut),
+            read(session, &tenant, None),
+            read(session, &Address::Installation, cut),
             receipts(session, &address)
         )?;
         let turns = turns(&own, &tenant, version);

@@ -34,6 +34,17 @@ pub struct Doubted {
     pub stored: At,
 }
 
+/// A believed event as it is kept outside of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its position.
+    pub seq: u64,
+    /// When the bus stored it, by the bus's clock.
+    pub stored: At,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
 /// A message with what it says by itself, whatever stands around it.
 #[derive(Debug)]
 pub struct Judged {
@@ -79,6 +90,26 @@ impl History {
     /// Of an address of which nothing was taken yet, by a reader's `signers`.
     pub fn new(signers: Arc<Signers>) -> Self {
         Self { signers, events: Vec::new(), doubts: Vec::new(), prev: None, frozen: None }
+    }
+
+    /// What was believed at `subject` before, out of what was kept; nothing where that is no unbroken history. Signatures
+    /// are not checked again: each event names the one before by its hash, so that the newest, found in the log and
+    /// believed, vouches for all.
+    pub fn resume(signers: Arc<Signers>, subject: &str, kept: &[Kept]) -> Option<Self> {
+        let judged = side_by_side(kept, |kept| Judged {
+            seq: kept.seq,
+            subject: subject.to_owned(),
+            stored: kept.stored,
+            opinion: Opinion::of_believed(subject, &kept.payload),
+        });
+        let mut history = Self::new(signers);
+        judged.into_iter().for_each(|judged| history.add(judged));
+        history.doubts.is_empty().then_some(history)
+    }
+
+    /// Whether nothing was taken that does not count.
+    pub fn is_believed(&self) -> bool {
+        self.doubts.is_empty()
     }
 
     /// Takes the address's next messages, each with the time at which it was stored.

@@ -6,7 +6,7 @@ use crate::Message;
 use keywheel_domain::Event;
 use keywheel_wire::belief::{self, Doubt};
 use keywheel_wire::chain::payload_hash;
-use keywheel_wire::event::{Link, Read};
+use keywheel_wire::event::{self, Link, Read};
 use keywheel_wire::signers::Signers;
 
 /// What is to be thought of a message by itself.
@@ -20,6 +20,12 @@ impl Opinion {
     pub(crate) fn of(message: &Message, signers: &Signers) -> Self {
         let Message { seq: _, subject, payload, signed } = message;
         let read = belief::event(signers, subject, payload, signed.as_ref());
+        Self { read, payload_hash: payload_hash(payload) }
+    }
+
+    /// Of a payload at `subject` that was believed once.
+    pub(crate) fn of_believed(subject: &str, payload: &[u8]) -> Self {
+        let read = event::read(subject, payload).map_err(|error| Doubt::Skip(error.to_string()));
         Self { read, payload_hash: payload_hash(payload) }
     }
 

@@ -179,6 +179,7 @@ impl Log {
             "signers": self.folder.path().join("signers.toml"),
             "inbox_prefix": "_INBOX",
             "edges": [],
+            "home": self.folder.path(),
         });
         std::fs::write(&file, context.to_string())?;
         Ok(file)

@@ -76,14 +76,29 @@ async fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
             aim: Aim::Report,
         },
     ];
-    let mut processes = process(&log, rounds)?;
-    figures.push(Figure {
-        what: format!("{what}: `keywheel state`, the whole process"),
+    let figure = |what: String, mut times: Vec<f64>, floor, aim| Figure {
+        what,
         unit: "ms",
-        ours: median(&mut processes),
+        ours: median(&mut times),
         floor,
-        aim: Aim::Report,
-    });
+        aim,
+    };
+    let mut kept = Vec::new();
+    bus.history_beyond(&log.address, &mut kept, None).await?;
+    let mut warm = Vec::new();
+    for _ in 0..rounds {
+        let began = Instant::now();
+        let history = bus.history_beyond(&log.address, &mut kept, Some(cut)).await?;
+        let state = history.state_at(cut);
+        warm.push(millis(began));
+        anyhow::ensure!(state.keys.len() as u64 == own / 4, "not all were folded");
+    }
+    figures.push(figure(format!("{what}: kept, confirmed, folded"), warm, None, Aim::AtMost(100.0)));
+    let cold = process(&log, rounds, &["--no-cache"])?;
+    figures.push(figure(format!("{what}: `keywheel state`, the whole process"), cold, floor, Aim::Report));
+    process(&log, 1, &[])?;
+    let warm = process(&log, rounds, &[])?;
+    figures.push(figure(format!("{what}: the same with what the home keeps"), warm, None, Aim::Report));
     Ok(figures)
 }
 
@@ -103,12 +118,13 @@ fn believe(bus: &Bus, pages: &[Vec<(Message, At)>]) -> History {
     history
 }
 
-fn process(log: &Log, rounds: usize) -> anyhow::Result<Vec<f64>> {
+fn process(log: &Log, rounds: usize, more: &[&str]) -> anyhow::Result<Vec<f64>> {
     let (binary, context) = (keywheel_tests::stack::binary()?, log.context()?);
     let once = |_| {
         let began = Instant::now();
         let ended = keywheel_tests::stack::keywheel(&binary)
             .args(["state", "bench/long", "--output", "json", "--at-seq", &log.length.to_string()])
+            .args(more)
             .arg("--context")
             .arg(&context)
             .output()?;

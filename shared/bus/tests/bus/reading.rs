@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use keywheel_bus::log::PAGE;
 use keywheel_bus::parcel::Parcel;
 use keywheel_domain::{Address, At, EdgeId, KeyringId, Kid, Span, Version};
+use keywheel_table::History;
 use keywheel_wire::delivery::Sealed;
 use keywheel_wire::event;
 use keywheel_wire::event::Link;
@@ -57,6 +58,41 @@ async fn pages_follow_each_other() {
     assert_eq!((first.len() as u64, first.last().unwrap().seq), (PAGE, PAGE));
     let second = bus.page(PAGE + 1, None).await.unwrap();
     assert_eq!((second.len(), second[0].seq, &second[0].payload), (5, PAGE + 1, &payload));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_kept_of_a_history_counts_while_the_log_has_its_newest_event() {
+    let (_server, bus) = server().await;
+    let (mut writer, address) = (Writer::default(), keyring(0));
+    writer.append_many(&bus, 9).await;
+    let mut kept = Vec::new();
+    let seqs = |history: &History| history.events().iter().map(|e| e.recorded.seq).collect::<Vec<_>>();
+    let first = bus.history_beyond(&address, &mut kept, None).await.unwrap();
+    assert_eq!((seqs(&first), kept.len()), (vec![1, 4, 7], 3));
+    let fresh = writer.append(&bus, &address).await;
+    assert_eq!(seqs(&bus.history_beyond(&address, &mut kept, None).await.unwrap()), [1, 4, 7, fresh]);
+    assert_eq!(kept.last().unwrap().seq, fresh);
+    let whole = bus.history(&address, None).await.unwrap();
+
+    // A position is all that nothing in the log speaks for: it tells the kept from the read.
+    let mut moved = kept.clone();
+    moved[1].seq = 5;
+    assert_eq!(seqs(&bus.history_beyond(&address, &mut moved, None).await.unwrap()), [1, 5, 7, fresh]);
+    let altered = |at: usize| {
+        let mut altered = kept.clone();
+        altered[1].seq = 5;
+        altered[at].payload = kept[(at + 1) % 4].payload.clone();
+        altered
+    };
+    let another = bus.history_beyond(&keyring(1), &mut Vec::new(), None).await.unwrap();
+    assert_eq!(another.events().len(), 3);
+    for mut doubtful in [altered(0), altered(2), altered(3), kept[1..].to_vec()] {
+        let read = bus.history_beyond(&address, &mut doubtful, None).await.unwrap();
+        assert_eq!((read.events(), &doubtful), (whole.events(), &kept));
+    }
+    let mut of_another = kept.clone();
+    let read = bus.history_beyond(&keyring(1), &mut of_another, None).await.unwrap();
+    assert_eq!((read.events(), of_another.len()), (another.events(), 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
