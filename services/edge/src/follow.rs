@@ -219,6 +219,7 @@ fn trouble(error: &BusError) -> Trouble {
         | BusError::Denied(_)
         | BusError::NotEntitled(_)
         | BusError::Failed { .. }
+        | BusError::Full { .. }
         | BusError::Contended(_)
         | BusError::Frozen(_)
         | BusError::Malformed(_)

@@ -97,7 +97,8 @@ fn of_services() -> Vec<Call> {
     ]
     .map(call)
     .into();
-    calls.extend([subject::EVENTS, subject::NOTICES, subject::PULSE].map(|it| api("STREAM.INFO", it)));
+    let told = [subject::EVENTS, subject::NOTICES, subject::PULSE, subject::COMMANDS];
+    calls.extend(told.map(|it| api("STREAM.INFO", it)));
     let read = [subject::EVENTS, subject::RESULTS, subject::STAGE, subject::PULSE, subject::SNAPSHOTS_STREAM];
     calls.extend(read.map(|it| api("STREAM.MSG.GET", it)));
     calls.push(api("STREAM.MSG.DELETE", subject::STAGE));
@@ -105,6 +106,7 @@ fn of_services() -> Vec<Call> {
         calls.push(streamed(api("DIRECT.GET", stream)));
         calls.push(streamed(api("DIRECT.GET", &format!("{stream}.>"))));
     }
+    calls.push(streamed(api("DIRECT.GET", subject::COMMANDS)));
     calls.extend(replays());
     for stream in [subject::COMMANDS, subject::USAGE] {
         calls.push(api("CONSUMER.INFO", &format!("{stream}.*")));

@@ -103,6 +103,8 @@ fn of_service(service: Service, instances: u32) -> Permissions {
     if Verb::ALL.iter().any(|verb| verb.decided_by() == service) {
         publish.extend([subject::RESULTS_ALL.to_owned(), api("STREAM.MSG.GET", subject::RESULTS)]);
         publish.extend(queue(subject::COMMANDS, service));
+        // Who waits while it is behind, and the oldest command of each.
+        publish.extend(["STREAM.INFO", "DIRECT.GET"].map(|call| api(call, subject::COMMANDS)));
     }
     let own = match service {
         Service::Issuer => staging(),

@@ -284,6 +284,7 @@ fn wait_out(failure: Failure) -> anyhow::Result<()> {
         Failure::Bus(
             error @ (BusError::Unreachable { .. }
             | BusError::Failed { .. }
+            | BusError::Full { .. }
             | BusError::Contended(_)
             | BusError::Frozen(_)
             | BusError::Malformed(_)

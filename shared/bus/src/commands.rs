@@ -11,6 +11,7 @@ use keywheel_domain::event::CommandId;
 use keywheel_wire::outcome::Outcome;
 use keywheel_wire::subject::{self, Verb};
 use serde_json::Value;
+use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 /// How long the servers of a cluster may take to agree on another leader.
@@ -32,12 +33,18 @@ fn may_pass(error: &PublishError, since: Duration) -> bool {
     }
 }
 
+/// Whether the queue has no room: the server says so in words alone, under the code of any failed write.
+fn is_full(error: &PublishError) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>());
+    source.is_some_and(|source| source.to_string().contains("maximum messages"))
+}
+
 impl Bus {
     /// Publishes a command (a JSON object with `id` and `actor`); resolves when it is durable. Sending
     /// the same document again after an error is safe: its id has one effect.
     ///
     /// # Errors
-    /// When it is not certain that it was stored.
+    /// [`BusError::Full`] when it was refused for want of room; else when it is not certain that it was stored.
     pub async fn send_command(
         &self,
         address: &Address,
@@ -45,6 +52,7 @@ impl Bus {
         document: &Value,
     ) -> Result<(), BusError> {
         let (subject, payload) = (subject::command(address, verb), Bytes::from(document.to_string()));
+        let what = "publishing a command";
         let began = Instant::now();
         loop {
             let sent = match self.context().publish(subject.clone(), payload.clone()).await {
@@ -56,7 +64,8 @@ impl Bus {
                 Err(error) if may_pass(&error, began.elapsed()) => {
                     tokio::time::sleep(AGAIN).await;
                 }
-                Err(error) => return Err(error).trying("publishing a command"),
+                Err(error) if is_full(&error) => return Err(BusError::Full { what }),
+                Err(error) => return Err(error).trying(what),
             }
         }
     }

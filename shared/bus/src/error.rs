@@ -38,6 +38,12 @@ pub enum BusError {
         /// What the bus or the client said.
         detail: String,
     },
+    /// As many as may wait do so already. Nothing was stored; there is room again when some are decided.
+    #[error("{what}: as many as may wait there do so already; nothing was stored, try again in a while")]
+    Full {
+        /// What was tried.
+        what: &'static str,
+    },
     /// Other writers kept coming first.
     #[error("gave up after {0} attempts: others kept writing to the same keyring")]
     Contended(u32),

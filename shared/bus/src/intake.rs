@@ -4,6 +4,7 @@
 use crate::batch::BATCH_MAX;
 use crate::error::Trying;
 use crate::gate::{Decided, Executed};
+use crate::overtake::{self, Progress};
 use crate::queue::side_by_side;
 use crate::results::Last;
 use crate::{BusError, Gate, group, queue};
@@ -82,26 +83,41 @@ pub async fn run(
     handler: &impl Handler,
     stop: impl Future<Output = ()>,
 ) -> Result<(), BusError> {
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        let asked_to_stop = futures_util::poll!(&mut stop).is_ready();
-        if asked_to_stop {
-            return Ok(());
+    let progress = Progress::default();
+    let queue = async {
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            let asked_to_stop = futures_util::poll!(&mut stop).is_ready();
+            if asked_to_stop {
+                return Ok(());
+            }
+            if let Err(error) = pull(gate, service, handler, &progress).await {
+                tracing::warn!(%error, "cannot take commands now; trying again");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
         }
-        if let Err(error) = pull(gate, service, handler).await {
-            tracing::warn!(%error, "cannot take commands now; trying again");
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
+    };
+    tokio::select! {
+        ended = queue => ended,
+        () = overtake::run(gate, service, handler, &progress) => Ok(()),
     }
 }
 
-async fn pull(gate: &Gate, service: Service, handler: &impl Handler) -> Result<(), BusError> {
+async fn pull(
+    gate: &Gate,
+    service: Service,
+    handler: &impl Handler,
+    progress: &Progress,
+) -> Result<(), BusError> {
     let stream = gate.bus.stream(subject::COMMANDS).await?;
     let commands: PullConsumer =
         stream.get_consumer(service.name()).await.trying("opening the queue of commands")?;
     let messages = queue::take(&commands, BATCH_MAX, PULL, "taking commands").await?;
-    gate.bus.counts().waiting(left(&messages));
+    let waiting = left(&messages);
+    gate.bus.counts().waiting(waiting);
+    progress.begin(waiting);
     work(gate, handler, messages).await;
+    progress.end();
     Ok(())
 }
 

@@ -37,6 +37,7 @@ pub mod intake;
 pub mod log;
 pub mod metrics;
 pub mod notices;
+mod overtake;
 pub mod parcel;
 pub mod pulses;
 mod queue;

@@ -32,6 +32,8 @@ const HEADER_BYTES: usize = 4096;
 const COMMAND_STORED_MAX: usize = 2 * COMMAND_BYTES_MAX;
 /// Messages that may wait in a queue; whoever sends one more is refused, and tries again.
 const QUEUED_MAX: i64 = 1_000_000;
+/// The same for one keyring and verb, and for one edge: whoever goes round in a loop fills no queue.
+const QUEUED_OF_ONE_MAX: i64 = 1000;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Every stream as PROTOCOL section 2 has it.
@@ -60,7 +62,9 @@ pub fn streams(replicas: usize) -> Vec<Config> {
             retention: RetentionPolicy::WorkQueue,
             allow_atomic_publish: true,
             max_messages: QUEUED_MAX,
+            max_messages_per_subject: QUEUED_OF_ONE_MAX,
             discard: DiscardPolicy::New,
+            discard_new_per_subject: true,
             ..file(
                 subject::COMMANDS,
                 Verb::ALL.iter().map(|verb| verb.filter()).collect(),
@@ -76,7 +80,9 @@ pub fn streams(replicas: usize) -> Vec<Config> {
         Config {
             retention: RetentionPolicy::WorkQueue,
             max_messages: QUEUED_MAX,
+            max_messages_per_subject: QUEUED_OF_ONE_MAX,
             discard: DiscardPolicy::New,
+            discard_new_per_subject: true,
             ..file(subject::USAGE, all(subject::USAGE_ALL), REPORT_BYTES_MAX)
         },
         Config {
@@ -286,7 +292,11 @@ pub(crate) fn compare(wanted: &Config, found: &Config) -> Vec<String> {
     let limits = |config: &Config| format!("{}/{}", config.max_messages.max(0), config.max_bytes.max(0));
     check("max_msgs/max_bytes", limits(wanted), limits(found));
     check("max_msg_size", wanted.max_message_size.to_string(), found.max_message_size.to_string());
-    check("discard", format!("{:?}", wanted.discard), format!("{:?}", found.discard));
+    let discards = |config: &Config| {
+        let of_one = if config.discard_new_per_subject { ", also of one subject" } else { "" };
+        format!("{:?}{of_one}", config.discard)
+    };
+    check("discard", discards(wanted), discards(found));
     let markers = |config: &Config| config.subject_delete_marker_ttl.is_some().to_string();
     check("subject_delete_marker_ttl", markers(wanted), markers(found));
     if found.num_replicas < wanted.num_replicas {
