@@ -204,6 +204,8 @@ enum Trouble {
     Rebuild(String),
     /// What answers is not what is committed: take that.
     Reload(String),
+    /// The log lacks a message: nothing after it is applied, until it is there.
+    Gap,
     /// It may pass: try again.
     Passing,
 }
@@ -211,6 +213,7 @@ enum Trouble {
 fn trouble(error: &BusError) -> Trouble {
     match error {
         BusError::Table(TableError::Diverged { .. }) => Trouble::Halt,
+        BusError::Table(TableError::Gap { .. }) => Trouble::Gap,
         BusError::Table(error) if error.is_damage() => Trouble::Rebuild(error.to_string()),
         BusError::Table(_)
         | BusError::Unreachable { .. }
@@ -270,7 +273,7 @@ pub async fn run(bus: Bus, durable: String, replica: Replica, snapshots: bool, s
             }
             Trouble::Rebuild(_) => is_lost = true,
             Trouble::Reload(_) => is_lost = replica.load().is_err(),
-            Trouble::Passing => {}
+            Trouble::Gap | Trouble::Passing => {}
         }
         if is_lost {
             is_lost = is_kept(&replica, replica.begin_anew()).is_none();
@@ -338,6 +341,10 @@ fn tell(replica: &Replica, trouble: Trouble, error: &dyn std::fmt::Display) -> T
             replica.metrics.alarm(Alarm::Damaged);
             tracing::error!(%why, "the table in memory is damaged; loading it anew");
         }
+        Trouble::Gap => {
+            replica.metrics.alarm(Alarm::Diverged);
+            tracing::error!(%error, "nothing after it is applied; trying again");
+        }
         Trouble::Passing => {
             replica.metrics.alarm(Alarm::Storage);
             tracing::error!(%error, "cannot apply the log now; trying again");
@@ -382,7 +389,7 @@ mod tests {
         let told = damaged.to_string();
         assert_eq!(trouble(&damaged.into()), Trouble::Rebuild(told));
         let gap = TableError::Gap { expected: 1, got: 2 };
-        assert_eq!(trouble(&gap.into()), Trouble::Passing);
+        assert_eq!(trouble(&gap.into()), Trouble::Gap);
         let failed = BusError::Failed { what: "x", detail: String::new() };
         assert_eq!(trouble(&failed), Trouble::Passing);
     }

@@ -20,20 +20,33 @@ const CREATED: &str = "stream-created";
 /// anew. A cluster's server goes on sending to it until it has run out. Who pulls again sooner leaves the next one
 /// behind, and would miss what comes for ever.
 const RUN_OUT: Duration = Duration::from_millis(200).saturating_add(PULL);
+/// How often in a row a message may be missing at the same place before that is told: longer than pulls run out.
+const GAPS_MAX: u32 = 5;
 
 /// A fold that several tasks read and one task advances.
 #[derive(Clone)]
-pub struct SharedFold(Arc<Mutex<Fold>>);
+pub struct SharedFold {
+    fold: Arc<Mutex<Fold>>,
+    /// On which connection the log was last found to be the one that this fold follows.
+    confirmed: watch::Sender<Option<u64>>,
+}
 
 impl SharedFold {
     /// Shares a fold.
     pub fn new(fold: Fold) -> Self {
-        Self(Arc::new(Mutex::new(fold)))
+        Self { fold: Arc::new(Mutex::new(fold)), confirmed: watch::Sender::new(None) }
     }
 
     /// The fold, for a short and synchronous look.
     pub fn lock(&self) -> MutexGuard<'_, Fold> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.fold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the log behind the present connection was found to be the one that this fold follows.
+    pub(crate) async fn confirmed(&self, bus: &Bus) {
+        let mut confirmed = self.confirmed.subscribe();
+        // This keeps a sender, so that it cannot end with an error.
+        let _ = confirmed.wait_for(|on| *on == Some(bus.connections())).await;
     }
 
     /// Where it stands.
@@ -119,6 +132,29 @@ impl Sink for Unobserved {
     fn applied(&mut self, _: Applied, _: Head) {}
 }
 
+/// Why the log is read again from the watermark.
+enum Ended {
+    /// After another connection, behind which may be another log.
+    Connected,
+    /// The log has more than it gives to the durable.
+    Behind { expected: u64, got: u64 },
+}
+
+/// How often in a row a message was missing at one place.
+#[derive(Default)]
+struct Gaps {
+    expected: u64,
+    times: u32,
+}
+
+impl Gaps {
+    fn count(&mut self, expected: u64, got: u64) -> Result<(), TableError> {
+        let times = if self.expected == expected { self.times + 1 } else { 1 };
+        *self = Self { expected, times };
+        if times > GAPS_MAX { Err(TableError::Gap { expected, got }) } else { Ok(()) }
+    }
+}
+
 /// Advances a fold along the log.
 pub struct Follower {
     bus: Bus,
@@ -167,6 +203,7 @@ impl Follower {
     pub async fn run(&self, mut sink: impl Sink, stop: impl Future<Output = ()>) -> Result<(), BusError> {
         let mut stop = std::pin::pin!(stop);
         let mut wait = Duration::from_millis(100);
+        let mut gaps = Gaps::default();
         loop {
             let ended = tokio::select! {
                 () = &mut stop => return Ok(()),
@@ -174,6 +211,7 @@ impl Follower {
             };
             match ended {
                 Err(BusError::Table(TableError::Gap { expected, got })) => {
+                    gaps.count(expected, got)?;
                     tracing::warn!(expected, got, "messages were missing; reading them again");
                     wait = RUN_OUT;
                 }
@@ -181,7 +219,8 @@ impl Follower {
                     tracing::warn!(what, %detail, "cannot read the log now; trying again");
                 }
                 Err(error) => return Err(error),
-                Ok(()) => {}
+                Ok(Ended::Behind { expected, got }) => gaps.count(expected, got)?,
+                Ok(Ended::Connected) => {}
             }
             tokio::select! {
                 () = &mut stop => return Ok(()),
@@ -191,20 +230,27 @@ impl Follower {
         }
     }
 
-    /// Ends well when it should begin again: after another connection, behind which may be another
-    /// log, and when the log has more than it gives to the durable.
-    async fn follow(&self, sink: &mut impl Sink, wait: &mut Duration) -> Result<(), BusError> {
+    /// Ends well when it should begin again.
+    async fn follow(&self, sink: &mut impl Sink, wait: &mut Duration) -> Result<Ended, BusError> {
         let connections = self.bus.connections();
         self.check_identity().await?;
         let consumer = self.rewind().await?;
         *wait = Duration::from_millis(100);
         let signers = Arc::clone(self.fold.lock().signers());
         let mut ahead = Ahead::begin(consumer, signers);
-        let mut confirmed = self.fold.head().watermark == 0;
+        let (mut confirmed, mut begins) = (self.fold.head().watermark == 0, true);
         loop {
+            if confirmed {
+                self.fold.confirmed.send_replace(Some(connections));
+            }
             let Piece { messages: mut rest, ended } = ahead.next().await?;
             if self.bus.connections() != connections {
-                return Ok(());
+                return Ok(Ended::Connected);
+            }
+            if begins && !rest.is_empty() {
+                // A durable of the same name may by now be that of another stream; within one pull it cannot change.
+                self.check_identity().await?;
+                begins = false;
             }
             if let (false, Some(first)) = (confirmed, rest.first()) {
                 begins_at(self.fold.head().watermark, first.seq())?;
@@ -217,16 +263,21 @@ impl Follower {
             }
             let Some(taken) = ended else { continue };
             self.apply(Vec::new(), sink)?;
-            if taken == 0 && self.check_identity().await? > self.fold.head().watermark {
-                return Ok(());
+            begins = true;
+            if taken > 0 {
+                continue;
+            }
+            let (got, expected) = (self.check_identity().await?, self.fold.head().watermark + 1);
+            if got >= expected {
+                return Ok(Ended::Behind { expected, got });
             }
         }
     }
 
-    /// The stream must be the one that was followed before, and not shorter than what was applied.
-    /// Gives its last sequence.
+    /// The stream must be the one that was followed before, not shorter than what was applied, and hold every
+    /// message. Gives its last sequence.
     async fn check_identity(&self) -> Result<u64, BusError> {
-        let log = self.bus.head().await?;
+        let (log, missing) = self.bus.head_and_missing().await?;
         let head = self.fold.head();
         let diverged = |detail: String| TableError::Diverged { seq: head.watermark, detail };
         if log.seq < head.watermark {
@@ -238,6 +289,9 @@ impl Follower {
             Some(known) if known != created => return Err(diverged("it was created anew".to_owned()).into()),
             Some(_) => {}
             None => drop(self.fold.lock().apply(&[], &[(CREATED, created)])?),
+        }
+        if missing > 0 {
+            return Err(diverged(format!("{missing} of its messages are gone")).into());
         }
         Ok(log.seq)
     }
@@ -306,6 +360,14 @@ pub(crate) fn stored_at(message: &async_nats::jetstream::Message) -> Result<At, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_missing_again_and_again_at_one_place_is_told() {
+        let mut gaps = Gaps::default();
+        let mut times = |expected| (0..GAPS_MAX).all(|_| gaps.count(expected, 9).is_ok());
+        assert!(times(3) && times(4), "it went on meanwhile");
+        assert!(matches!(gaps.count(4, 9), Err(TableError::Gap { expected: 4, got: 9 })));
+    }
 
     #[test]
     fn a_log_that_lacks_the_message_at_the_watermark_is_not_gone_on_with() {

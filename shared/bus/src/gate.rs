@@ -7,7 +7,7 @@ use crate::{Bus, BusError, SharedFold};
 use keywheel_domain::event::CommandId;
 use keywheel_domain::state::Done;
 use keywheel_domain::{Act, Actor, Address, At, Command, Event, Rejection, decide};
-use keywheel_table::Loaded;
+use keywheel_table::{Loaded, TableError};
 use keywheel_wire::event::Link;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -202,8 +202,21 @@ impl Gate {
     /// Appends on the condition that nothing was appended since `loaded`. `None` is a conflict, after
     /// which the fold has caught up.
     pub(crate) async fn append(&self, event: &Event, loaded: &Loaded) -> Result<Option<Done>, BusError> {
+        self.append_after(self.fold.head().watermark, event, loaded).await
+    }
+
+    /// The same for what was first sent when the fold stood at `known`: on the log that the fold follows it stands
+    /// after that.
+    async fn append_after(
+        &self,
+        known: u64,
+        event: &Event,
+        loaded: &Loaded,
+    ) -> Result<Option<Done>, BusError> {
+        self.confirmed().await?;
         match self.bus.append(event, link(loaded), loaded.seq).await? {
             Appended::Stored(seq) => {
+                expect_after(known, seq)?;
                 self.bus.counts().appended(event);
                 self.applied(seq).await?;
                 Ok(Some(done(event, seq, loaded)))
@@ -221,14 +234,21 @@ impl Gate {
     /// fold need not have applied them yet.
     pub(crate) async fn append_all(&self, all: &[(&Event, &Loaded)]) -> Vec<Result<Option<Done>, BusError>> {
         let linked: Vec<_> = all.iter().map(|(event, loaded)| (*event, link(loaded), loaded.seq)).collect();
-        if let Some(first) = self.bus.append_batch(&linked).await {
+        let known = self.fold.head().watermark;
+        // Each of them says it itself where this cannot be waited for.
+        if self.confirmed().await.is_ok()
+            && let Some(first) = self.bus.append_batch(&linked).await
+        {
             all.iter().for_each(|(event, _)| self.bus.counts().appended(event));
-            return (first..)
-                .zip(all)
-                .map(|(seq, (event, loaded))| Ok(Some(done(event, seq, loaded))))
+            let each = (first..).zip(all);
+            return each
+                .map(|(seq, (event, loaded))| {
+                    expect_after(known, seq).map(|()| Some(done(event, seq, loaded)))
+                })
                 .collect();
         }
-        side_by_side(all.iter().map(|(event, loaded)| self.append(event, loaded)).collect()).await
+        let singly = all.iter().map(|(event, loaded)| self.append_after(known, event, loaded));
+        side_by_side(singly.collect()).await
     }
 
     /// Whether what was loaded is still the newest, as the leader of the log says. If not, waits until
@@ -240,6 +260,15 @@ impl Gate {
         }
         self.applied(last).await?;
         Ok(false)
+    }
+
+    /// Nothing is written to a log of which it is not known that it is the one that the fold follows.
+    async fn confirmed(&self) -> Result<(), BusError> {
+        let waited = tokio::time::timeout(CATCH_UP, self.fold.confirmed(&self.bus)).await;
+        waited.map_err(|_| BusError::Failed {
+            what: "writing to the log",
+            detail: "it is not known yet whether it is the one that was followed before".to_owned(),
+        })
     }
 
     /// Waits until the fold has applied `seq`.
@@ -258,6 +287,14 @@ impl Gate {
             }),
         }
     }
+}
+
+/// What was written just now and stands where something was known to stand already is in another log.
+fn expect_after(known: u64, seq: u64) -> Result<(), BusError> {
+    if seq > known {
+        return Ok(());
+    }
+    Err(TableError::Diverged { seq, detail: format!("it had {known} messages before") }.into())
 }
 
 fn link(loaded: &Loaded) -> Link {

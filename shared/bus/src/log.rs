@@ -175,9 +175,15 @@ impl Bus {
     /// # Errors
     /// When the bus cannot be asked.
     pub async fn head(&self) -> Result<LogHead, BusError> {
+        self.head_and_missing().await.map(|(head, _)| head)
+    }
+
+    /// The same, and how many of the messages up to there the log does not hold any more: none is ever taken away.
+    pub(crate) async fn head_and_missing(&self) -> Result<(LogHead, u64), BusError> {
         let stream = self.stream(subject::EVENTS).await?;
         let info = stream.get_info().await.trying("reading the head of the log")?;
-        Ok(LogHead { seq: info.state.last_sequence, created: millis(info.created) })
+        let seq = info.state.last_sequence;
+        Ok((LogHead { seq, created: millis(info.created) }, seq.saturating_sub(info.state.messages)))
     }
 
     /// The event that stands at a position, from the leader; `None` when none of `address` stands there

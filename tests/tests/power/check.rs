@@ -212,20 +212,26 @@ fn by_command(log: &[Message], operator: &Operator) -> BTreeMap<u128, Vec<(u64, 
     events
 }
 
-/// All together again: what was acknowledged is done, once; every edge has the table that the log makes.
-pub async fn together(
-    machine: &Machine,
-    operator: &Operator,
-    told: &mut Told,
-) -> anyhow::Result<Vec<String>> {
+/// All together again: every edge answers as it must, and has the table that the log makes.
+pub async fn together(machine: &Machine, operator: &Operator, told: &Told) -> anyhow::Result<Vec<String>> {
+    let (http, mut lost) = (Client::new(), Vec::new());
+    for edge in machine.edges() {
+        lost.extend(keys_at(&http, machine, &edge, "with the bus", told).await?);
+    }
+    lost.extend(tables(machine, operator, &http).await?);
+    let alarms = operator.bus.notices(&Address::Installation, "alarm").await?;
+    lost.extend(alarms.into_iter().map(|(alarm, _)| format!("{alarm:?}")));
+    Ok(lost)
+}
+
+/// After all cuts: what was acknowledged is done, once. A command that a service had in hand when the power went is
+/// given to it again only after half a minute, so this is asked once, at the end.
+pub async fn commands(operator: &Operator, told: &mut Told) -> anyhow::Result<Vec<String>> {
     let mut lost = Vec::new();
-    for sent in &mut told.commands {
-        if sent.outcome.is_some() {
-            continue;
-        }
-        let address = Address::Keyring(sent.ring.clone());
+    for sent in told.commands.iter_mut().filter(|sent| sent.outcome.is_none()) {
         if !sent.acknowledged {
             // Whoever was not answered sends it again.
+            let address = Address::Keyring(sent.ring.clone());
             operator.bus.send_command(&address, sent.verb, &sent.document).await?;
         }
         sent.outcome = operator.bus.await_outcome(CommandId(sent.id), PATIENCE).await?;
@@ -233,11 +239,6 @@ pub async fn together(
             lost.push(format!("{} of {} was acknowledged and has no outcome", sent.verb.word(), sent.ring));
         }
     }
-    let http = Client::new();
-    for edge in machine.edges() {
-        lost.extend(keys_at(&http, machine, &edge, "with the bus", told).await?);
-    }
-    lost.extend(tables(machine, operator, &http).await?);
     let log = read_log(operator).await?;
     let events = by_command(&log, operator);
     for sent in &told.commands {
@@ -247,8 +248,6 @@ pub async fn together(
             lost.push(format!("{} of {} has {made} events", sent.verb.word(), sent.ring));
         }
     }
-    let alarms = operator.bus.notices(&Address::Installation, "alarm").await?;
-    lost.extend(alarms.into_iter().map(|(alarm, _)| format!("{alarm:?}")));
     Ok(lost)
 }
 

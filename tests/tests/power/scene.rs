@@ -104,7 +104,7 @@ impl Scene {
     /// The pictures were taken: the power goes, and comes back. What was lost is said as soon as it is clear.
     pub async fn switch_off_and_on(&mut self, commit: u32) -> anyhow::Result<Vec<String>> {
         block_in_place(|| self.machine.cut(commit))?;
-        let mut told = self.record.told();
+        let told = self.record.told();
         let mut lost = check::edges_alone(&self.machine, &told).await?;
         lost.extend(check::bus_alone(&self.machine, &told, &mut self.log).await?);
         if !lost.is_empty() {
@@ -112,7 +112,6 @@ impl Scene {
         }
         block_in_place(|| self.machine.go_on())?;
         lost.extend(self.together().await?);
-        told = self.record.told();
         let acknowledged = told.commands.iter().filter(|sent| sent.acknowledged).count();
         println!(
             "cut (the kernel commits every {commit} s): {} commands so far, {acknowledged} acknowledged, {} keys, {} \
@@ -131,10 +130,7 @@ impl Scene {
             ensure!(began.elapsed() < RECONNECTED, "not connected again");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let mut told = self.record.told();
-        let lost = check::together(&self.machine, &self.operator, &mut told).await?;
-        *self.record.lock() = told;
-        Ok(lost)
+        check::together(&self.machine, &self.operator, &self.record.told()).await
     }
 
     /// The bus alone loses power, under way; everything else goes on and finds it again.
@@ -153,14 +149,17 @@ impl Scene {
         self.together().await
     }
 
-    /// A rotation and a revocation as if nothing had been, and a good end.
+    /// Nothing that was acknowledged is left undone; a rotation and a revocation as if nothing had been; a good end.
     pub async fn end(self) -> anyhow::Result<()> {
+        let mut told = self.record.told();
+        let undone = check::commands(&self.operator, &mut told).await?;
+        ensure!(undone.is_empty(), "{undone:?}");
         let owner = self.owner("last");
         owner.new_key(Verb::Issue).await?;
         owner.new_key(Verb::Rotate).await?;
         let newest = self.record.lock().living(&owner.ring)[1];
         owner.revoke(newest).await?;
-        let told = self.record.told();
+        told = self.record.told();
         let (_, receipt) = told.revoked().last().expect("it waited for the receipt");
         ensure!(receipt.applied_on.len() == EDGES && receipt.unreached.is_empty(), "{receipt:?}");
         block_in_place(|| self.machine.stop())
