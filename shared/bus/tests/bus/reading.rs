@@ -7,6 +7,8 @@ use keywheel_bus::log::PAGE;
 use keywheel_bus::parcel::Parcel;
 use keywheel_domain::{Address, At, EdgeId, KeyringId, Kid, Span, Version};
 use keywheel_table::History;
+use keywheel_table::history::Kept;
+use keywheel_wire::chain::payload_hash;
 use keywheel_wire::delivery::Sealed;
 use keywheel_wire::event;
 use keywheel_wire::event::Link;
@@ -90,6 +92,15 @@ async fn what_was_kept_of_a_history_counts_while_the_log_has_its_newest_event() 
         let read = bus.history_beyond(&address, &mut doubtful, None).await.unwrap();
         assert_eq!((read.events(), &doubtful), (whole.events(), &kept));
     }
+    // One that continues what was kept, and stands in the home alone.
+    let link = Link { revision: 5, prev: Some(payload_hash(&kept[3].payload)) };
+    let payload = event::write(&plain_event(&address), link, OURS).unwrap();
+    let mut invented = kept.clone();
+    invented.push(Kept { seq: fresh + 1, stored: At(1), payload });
+    assert_eq!(writer.append(&bus, &address).await, fresh + 1);
+    let whole = bus.history(&address, None).await.unwrap();
+    let read = bus.history_beyond(&address, &mut invented, None).await.unwrap();
+    assert_eq!(read.events(), whole.events());
     let mut of_another = kept.clone();
     let read = bus.history_beyond(&keyring(1), &mut of_another, None).await.unwrap();
     assert_eq!((read.events(), of_another.len()), (another.events(), 3));
