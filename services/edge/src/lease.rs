@@ -18,6 +18,14 @@ pub struct Instant {
     pub wall_ms: u64,
 }
 
+impl Instant {
+    /// So much earlier.
+    pub fn before(self, age: std::time::Duration) -> Self {
+        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        Self { boot_ms: self.boot_ms.saturating_sub(age), wall_ms: self.wall_ms.saturating_sub(age) }
+    }
+}
+
 /// What the table is known to have been fresh at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Proof {

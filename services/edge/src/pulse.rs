@@ -1,5 +1,6 @@
 //! The handshake with the log: a numbered pulse is stored, then the head is read. Only the two in this
-//! order, timed from before them, prove that nothing up to that head was missed (SAFETY 1).
+//! order, timed from before them, prove that nothing up to that head was missed (SAFETY 1). Where several servers keep
+//! the log, it is timed from when the one that told the head was last sure to lead.
 
 use crate::metrics::{Metrics, Sent};
 use crate::table::{Doubt, Status, Table};
@@ -61,7 +62,8 @@ pub async fn run(
 /// The two questions of a handshake, apart from how they are asked.
 trait Log {
     async fn store(&self, edge: &EdgeId, pulse: &Pulse) -> Result<(), BusError>;
-    async fn head(&self) -> Result<LogHead, BusError>;
+    /// With how long ago whoever tells it was last sure to lead.
+    async fn head(&self) -> Result<(LogHead, Duration), BusError>;
 }
 
 impl Log for Bus {
@@ -69,8 +71,8 @@ impl Log for Bus {
         self.put_pulse(edge, pulse).await
     }
 
-    async fn head(&self) -> Result<LogHead, BusError> {
-        Bus::head(self).await
+    async fn head(&self) -> Result<(LogHead, Duration), BusError> {
+        self.head_and_age().await
     }
 }
 
@@ -114,8 +116,8 @@ impl<L: Log> Pulses<L> {
         let status = self.table.status();
         let visible = status.head.watermark;
         self.bus.store(&self.origin.edge, &self.pulse(&status, At(began.wall_ms))).await?;
-        let head = self.bus.head().await?;
-        Ok(self.table.prove(began, visible, head))
+        let (head, age) = self.bus.head().await?;
+        Ok(self.table.prove(began.before(age), visible, head))
     }
 
     fn pulse(&self, status: &Status, clock: At) -> Pulse {
@@ -162,9 +164,9 @@ mod tests {
             Ok(())
         }
 
-        async fn head(&self) -> Result<LogHead, BusError> {
+        async fn head(&self) -> Result<(LogHead, Duration), BusError> {
             CLOCK.fetch_add(1000, Ordering::SeqCst);
-            Ok(LogHead { seq: self.0.load(Ordering::SeqCst), created: CREATED })
+            Ok((LogHead { seq: self.0.load(Ordering::SeqCst), created: CREATED }, Duration::from_millis(250)))
         }
     }
 
@@ -191,6 +193,10 @@ mod tests {
         assert_ne!(table.status().freshness, Freshness::Fresh, "position 6 is not applied");
         table.apply(&std::collections::BTreeMap::new(), at(6), None);
         let status = table.status();
-        assert_eq!((status.freshness, status.age), (Freshness::Fresh, Some(Span(2000))));
+        assert_eq!(
+            (status.freshness, status.age),
+            (Freshness::Fresh, Some(Span(2250))),
+            "and the leader's own age"
+        );
     }
 }

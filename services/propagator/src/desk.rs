@@ -122,6 +122,11 @@ impl Desk {
         }
     }
 
+    /// Of a log whose old head may be told for so long after an append.
+    pub fn told_late(&mut self, heads_late: Span) {
+        self.fleet.told_late(heads_late);
+    }
+
     /// The live picture.
     pub fn fleet(&self) -> &Fleet {
         &self.fleet

@@ -22,6 +22,8 @@ pub struct Heard {
 #[derive(Clone, Debug)]
 pub struct Fleet {
     lease: Span,
+    /// How long an old head may be told after an append.
+    heads_late: Span,
     roster: BTreeMap<EdgeId, u64>,
     /// Removed from the roster; each counts for a lease more, from when we saw it.
     leaving: BTreeMap<EdgeId, u64>,
@@ -31,12 +33,24 @@ pub struct Fleet {
 impl Fleet {
     /// A picture of nobody yet, for a fleet whose lease is `lease`.
     pub fn new(lease: Span) -> Self {
-        Self { lease, roster: BTreeMap::new(), leaving: BTreeMap::new(), heard: BTreeMap::new() }
+        Self {
+            lease,
+            heads_late: Span(0),
+            roster: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            heard: BTreeMap::new(),
+        }
     }
 
-    /// A whole lease with a margin for clocks that run at different rates, in milliseconds.
+    /// Of a log whose old head may be told for so long after an append.
+    pub fn told_late(&mut self, heads_late: Span) {
+        self.heads_late = heads_late;
+    }
+
+    /// A whole lease, as from the last moment at which a head can have been an old one, with a margin for clocks that
+    /// run at different rates, in milliseconds.
     pub fn patience(&self) -> u64 {
-        self.lease.0 + self.lease.0 / 50 + 100
+        self.heads_late.0 + self.lease.0 + self.lease.0 / 50 + 100
     }
 
     /// Takes a new roster over. Edges that are no longer on it go on counting for a lease.
@@ -108,11 +122,12 @@ impl Fleet {
     }
 
     /// Whether an edge's lease has run out without its having been in contact since `since`: its stored
-    /// pulse did not change for a whole lease on our clock, as a reading that began after `since` showed.
-    /// A pulse that it stores later is followed by a look at a head that is past `since`.
+    /// pulse did not change for a whole lease on our clock, as a reading that began after `since` showed, and after the
+    /// last moment at which an older head can have been told. A pulse that it stores later is followed by a look at a
+    /// head that is past `since`.
     pub fn is_silent(&self, edge: &EdgeId, since: u64) -> bool {
         self.heard.get(edge).is_some_and(|heard| {
-            heard.confirmed >= since
+            heard.confirmed >= since + self.heads_late.0
                 && heard.confirmed.saturating_sub(heard.unchanged_since) >= self.patience()
         })
     }

@@ -31,8 +31,8 @@ use crate::desk::Desk;
 use crate::figures::Figures;
 use keywheel_bus::follow::Sink;
 use keywheel_bus::gate::Sources;
-use keywheel_bus::{BusError, Station, Watch, intake};
-use keywheel_domain::{Address, At, Event, Fact};
+use keywheel_bus::{Bus, BusError, Station, Watch, intake};
+use keywheel_domain::{Address, At, Event, Fact, Span};
 use keywheel_runtime::{Shutdown, clock, observe};
 use keywheel_table::{Applied, fold::Head};
 use keywheel_wire::subject::Service;
@@ -94,6 +94,11 @@ async fn work(
     let sources = Sources { now: || At(clock::wall_ms()), fresh_id: keywheel_token::id::fresh };
     let station =
         Station::open(&config.bus, watch, config.instance, &config.data_dir, leaves_work, sources).await?;
+    let late = tokio::select! {
+        late = heads_late(&station.bus) => late,
+        () = shutdown.requested() => HEADS_LATE,
+    };
+    desk.lock().told_late(late);
     let roster = station.gate.fold().lock().load(&Address::Installation, None)?.state.edges;
     desk.lock().set_roster(roster, clock::boot_ms());
     let (gate, figures) = (station.gate.clone(), figures.clone());
@@ -112,6 +117,21 @@ async fn work(
         .map(|_| ())
     };
     station.serve(Intray { desk: desk.clone() }, work).await
+}
+
+/// How long a server of a cluster may go on telling the head of the log as its leader, after another took the lead and
+/// appended: until its next heartbeat, one a second, brings back word from those who follow the other.
+pub const HEADS_LATE: Span = Span::secs(3);
+
+async fn heads_late(bus: &Bus) -> Span {
+    match bus.is_log_kept_by_several().await {
+        Ok(false) => Span(0),
+        Ok(true) => HEADS_LATE,
+        Err(error) => {
+            tracing::warn!(%error, "cannot ask how many servers keep the log; taking it for several");
+            HEADS_LATE
+        }
+    }
 }
 
 /// Events that leave work which must survive a restart.

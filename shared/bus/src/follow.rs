@@ -3,6 +3,7 @@
 use crate::ahead::{Ahead, PULL, Piece, to_message};
 use crate::error::Trying;
 use crate::heads::{Heard, SharedHeads, steps};
+use crate::log::LogHead;
 use crate::{Bus, BusError};
 use async_nats::jetstream::consumer::Consumer;
 use async_nats::jetstream::consumer::pull::Config;
@@ -12,9 +13,11 @@ use keywheel_table::fold::Head;
 use keywheel_table::{Applied, Fold, TableError, Weighed};
 use keywheel_wire::subject;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+/// How long the servers of a cluster may disagree about who leads.
+const ELECTION: Duration = Duration::from_secs(20);
 const CREATED: &str = "stream-created";
 /// What is missing was sent to a pull that was left behind: by a connection that was lost, or by a reader that began
 /// anew. A cluster's server goes on sending to it until it has run out. Who pulls again sooner leaves the next one
@@ -274,10 +277,24 @@ impl Follower {
         }
     }
 
+    /// The head of the log, and how many messages it lacks. Of several servers one that leads no more, or does not lead quite yet, may tell one that is
+    /// older than what was applied: that is not believed until it has been told for long.
+    async fn settled_head(&self) -> Result<(LogHead, u64), BusError> {
+        let began = Instant::now();
+        loop {
+            let (log, missing) = self.bus.head_and_missing().await?;
+            let is_older = log.seq < self.fold.head().watermark;
+            if !is_older || began.elapsed() > ELECTION || !self.bus.is_log_kept_by_several().await? {
+                return Ok((log, missing));
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
     /// The stream must be the one that was followed before, not shorter than what was applied, and hold every
     /// message. Gives its last sequence.
     async fn check_identity(&self) -> Result<u64, BusError> {
-        let (log, missing) = self.bus.head_and_missing().await?;
+        let (log, missing) = self.settled_head().await?;
         let head = self.fold.head();
         let diverged = |detail: String| TableError::Diverged { seq: head.watermark, detail };
         if log.seq < head.watermark {

@@ -186,6 +186,32 @@ impl Bus {
         Ok((LogHead { seq, created: millis(info.created) }, seq.saturating_sub(info.state.messages)))
     }
 
+    /// The head of the log as its leader says, with how long ago that has last heard enough of the others to be sure that
+    /// it leads: a head that was appended by another since then is not in it. Nothing where one server keeps the log.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked, or the leader has not heard of enough others.
+    pub async fn head_and_age(&self) -> Result<(LogHead, Duration), BusError> {
+        let stream = self.stream(subject::EVENTS).await?;
+        let info = stream.get_info().await.trying("reading the head of the log")?;
+        let heard =
+            info.cluster.iter().flat_map(|cluster| &cluster.replicas).map(|peer| peer.active).collect();
+        let age = majority_age(info.config.num_replicas, heard).ok_or_else(|| {
+            BusError::failed("reading the head of the log")(&"its leader hears of too few others")
+        })?;
+        Ok((LogHead { seq: info.state.last_sequence, created: millis(info.created) }, age))
+    }
+
+    /// Whether several servers keep the log. Then one that leads no more may tell its head for a moment.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn is_log_kept_by_several(&self) -> Result<bool, BusError> {
+        let stream = self.stream(subject::EVENTS).await?;
+        let info = stream.get_info().await.trying("asking how many servers keep the log")?;
+        Ok(info.config.num_replicas > 1)
+    }
+
     /// The event that stands at a position, from the leader; `None` when none of `address` stands there
     /// that an entitled service wrote.
     ///
@@ -288,6 +314,15 @@ impl Bus {
     }
 }
 
+/// How long ago a leader has last heard of as many others as make a majority with it, of `copies`.
+fn majority_age(copies: usize, mut heard: Vec<Duration>) -> Option<Duration> {
+    heard.sort();
+    match copies / 2 {
+        0 => Some(Duration::ZERO),
+        others => heard.get(others - 1).copied(),
+    }
+}
+
 pub(crate) fn is_conflict(error: &PublishError) -> bool {
     const CONFLICTS: [ErrorCode; 3] = [
         ErrorCode::STREAM_WRONG_LAST_SEQUENCE,
@@ -318,4 +353,18 @@ pub(crate) fn stored(reply: &async_nats::Message) -> Option<(Message, At)> {
     };
     let at = text::parse_moment(header("Nats-Time-Stamp")?).ok()?;
     Some((message, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_is_as_sure_as_the_last_of_a_majority_makes_it() {
+        let secs = |secs: &[u64]| secs.iter().map(|&it| Duration::from_secs(it)).collect::<Vec<_>>();
+        let age = |copies, heard: &[u64]| majority_age(copies, secs(heard)).map(|it| it.as_secs());
+        assert_eq!(age(1, &[]), Some(0));
+        assert_eq!((age(3, &[9, 1]), age(3, &[4]), age(3, &[])), (Some(1), Some(4), None));
+        assert_eq!((age(5, &[9, 1, 3, 7]), age(5, &[1])), (Some(3), None));
+    }
 }

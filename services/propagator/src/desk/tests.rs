@@ -99,3 +99,23 @@ fn what_waits_costs_nothing() {
     (0..20_000).for_each(|_| assert_eq!(given(&mut desk), [0; 0]));
     assert!(began.elapsed() < Duration::from_secs(20), "looking at all of it each time takes minutes");
 }
+
+/// SAFETY 1, 2: a pulse that is stored while an old head may still be told is no reason to take the edge for stale.
+#[test]
+fn an_old_head_that_may_be_told_is_waited_for() {
+    let mut fleet = crate::fleet::Fleet::new(Span::secs(15));
+    let edge = EdgeId::parse("a").unwrap();
+    let patience = fleet.patience();
+    let silent = |fleet: &mut crate::fleet::Fleet, late: u64| {
+        fleet.told_late(Span(late));
+        fleet.is_silent(&edge, 100_000)
+    };
+    fleet.set_roster([(edge.clone(), 1)].into(), 0);
+    // None stored, as was found first at 50 s and again later.
+    fleet.find_stored(&edge, None, 50_000, 50_000);
+    fleet.find_stored(&edge, None, 101_000, 101_000);
+    assert!(silent(&mut fleet, 0) && !silent(&mut fleet, 3000));
+    fleet.find_stored(&edge, None, 103_000, 103_000);
+    assert!(silent(&mut fleet, 3000));
+    assert_eq!(fleet.patience(), patience + 3000);
+}

@@ -1,0 +1,6 @@
+//! Three servers that keep each stream together, and one of them fails: killed, paused, or cut off while it leads.
+#![allow(clippy::unwrap_used)]
+
+mod deposed;
+mod nodes;
+mod rotation;

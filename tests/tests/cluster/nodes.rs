@@ -1,0 +1,169 @@
+//! Three servers as `up --cluster 3` configures them, without services, and each pair joined by a link that can be cut.
+
+use keywheel_bus::connect::read_signers;
+use keywheel_bus::{Bus, BusConfig};
+use keywheel_domain::EdgeId;
+use keywheel_stack::home::Home;
+use keywheel_stack::installation::lay_out;
+use keywheel_stack::monitor::Monitor;
+use keywheel_stack::permissions::Role;
+use keywheel_stack::ports::{self, Finder, Scheme, loopback};
+use keywheel_stack::settings::{Edge, Fleet, Node, Server, Settings};
+use keywheel_stack::{nats, secrets};
+use keywheel_tests::link::Link;
+use keywheel_tests::stack::nats_server;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long the servers may take to agree on a leader.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The servers, by their place: 0, 1 and 2.
+pub struct Nodes {
+    _folder: TempDir,
+    home: Home,
+    nodes: Vec<Node>,
+    children: Vec<Child>,
+    links: BTreeMap<(usize, usize), Link>,
+}
+
+impl Nodes {
+    /// Starts them with all streams, and a durable for the edge `e1`.
+    pub async fn start() -> Nodes {
+        let folder = TempDir::new().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        home.create().unwrap();
+        let mut finder = Finder::new(keywheel_token::id::fresh());
+        let nodes = ports::cluster(Scheme::Free, &[], 3, &mut finder).await.unwrap();
+        let server = Server::Cluster { nodes: nodes.clone(), tls: false };
+        let settings = Settings { server, port_base: Some(0), lease: "15s".to_owned(), instances: 1 };
+        let mut fleet = Fleet::default();
+        let id = edge();
+        fleet.add(Edge { id: id.clone(), listen: loopback(finder.find().unwrap()), grpc: None });
+        nats::configure(&home, &settings, &fleet).unwrap();
+        secrets::ensure_signers(&home).unwrap();
+
+        let mut links = BTreeMap::new();
+        for from in 0..nodes.len() {
+            for to in from + 1..nodes.len() {
+                links.insert((from, to), Link::to(&loopback(nodes[to].route).to_string()).unwrap());
+            }
+        }
+        let (mut children, program) = (Vec::new(), nats_server().expect("KEYWHEEL_TEST_NATS"));
+        for (at, (process, _)) in nats::processes(&settings.server).iter().enumerate() {
+            let path = home.nats_conf(process);
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, rerouted(&text, at, &nodes, &links)).unwrap();
+            let log = std::fs::File::create(home.log(process)).unwrap();
+            let mut command = Command::new(&program);
+            command.arg("-c").arg(path).stdout(Stdio::null()).stderr(log);
+            children.push(command.spawn().unwrap());
+        }
+        let started = Nodes { _folder: folder, home, nodes, children, links };
+        nats::await_healthy(&started.home, &Monitor::new().unwrap(), &settings.server).await.unwrap();
+        let admin = started.connect(&Role::Admin, &[0, 1, 2]).await;
+        lay_out(&admin, 3, 1, [&id].into_iter()).await.unwrap();
+        started
+    }
+
+    /// A connection to some of them.
+    pub async fn connect(&self, role: &Role, at: &[usize]) -> Bus {
+        let url: Vec<String> =
+            at.iter().map(|&at| format!("nats://127.0.0.1:{}", self.nodes[at].port)).collect();
+        let name = role.name();
+        let signers = read_signers(&self.home.signers()).unwrap();
+        let config =
+            BusConfig { url: url.join(","), credentials: self.home.credential(&name), signers, tls: None };
+        Bus::connect(&config.options(&name, false)).await.unwrap()
+    }
+
+    /// A connection of the issuer that knows nothing of Keywheel.
+    pub async fn stranger(&self, at: usize) -> async_nats::jetstream::Context {
+        let seed = std::fs::read_to_string(self.home.credential("issuer")).unwrap();
+        let options = async_nats::ConnectOptions::with_nkey(seed.trim().to_owned());
+        let options = options.custom_inbox_prefix("_INBOX_issuer").ignore_discovered_servers();
+        let url = format!("nats://127.0.0.1:{}", self.nodes[at].port);
+        async_nats::jetstream::new(options.connect(url).await.unwrap())
+    }
+
+    /// Which of `asked` says that it leads a stream.
+    pub async fn leader(&self, stream: &str, asked: &[usize]) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            for &at in asked {
+                if self.leads(stream, at).await {
+                    return at;
+                }
+            }
+            assert!(Instant::now() < deadline, "nobody leads {stream}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn leads(&self, stream: &str, at: usize) -> bool {
+        let url = format!(
+            "http://127.0.0.1:{}/jsz?acc=KEYWHEEL&accounts=true&streams=true",
+            self.nodes[at].monitor
+        );
+        let Ok(answer) = reqwest::get(url).await else { return false };
+        let Ok(told) = answer.json::<Value>().await else { return false };
+        let streams = told["account_details"][0]["stream_detail"].as_array().cloned().unwrap_or_default();
+        let found = streams.iter().find(|found| found["name"] == stream);
+        found.is_some_and(|found| found["cluster"]["leader"] == format!("nats-{}", at + 1))
+    }
+
+    /// Sends a signal to one.
+    pub fn signal(&self, at: usize, signal: Signal) {
+        kill(Pid::from_raw(i32::try_from(self.children[at].id()).unwrap()), signal).unwrap();
+    }
+
+    /// The link between two.
+    pub fn link(&self, one: usize, other: usize) -> &Link {
+        &self.links[&(one.min(other), one.max(other))]
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            // SIGKILL also ends what is paused.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The edge that has a durable.
+pub fn edge() -> EdgeId {
+    EdgeId::parse("e1").unwrap()
+}
+
+/// Where nobody listens.
+const NOWHERE: &str = "127.0.0.1:1";
+
+/// Each server dials those after it, by links, and what they tell each other of their own addresses leads nowhere.
+fn rerouted(text: &str, at: usize, nodes: &[Node], links: &BTreeMap<(usize, usize), Link>) -> String {
+    let is_route = |line: &str| line.trim_start().starts_with("\"nats-route://");
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let to = nodes.iter().position(|node| line.ends_with(&format!(":{}\"", node.route)));
+        match to.filter(|_| is_route(line)) {
+            None if line.trim_start().starts_with("routes: [") => {
+                lines.push(format!("  advertise: \"{NOWHERE}\""));
+                lines.push(line.to_owned());
+            }
+            None => lines.push(line.to_owned()),
+            Some(to) => {
+                let link = links.get(&(at, to)).map(|link| link.address().to_string());
+                let route = loopback(nodes[to].route).to_string();
+                lines.push(line.replace(&route, link.as_deref().unwrap_or(NOWHERE)));
+            }
+        }
+    }
+    lines.join("\n")
+}
