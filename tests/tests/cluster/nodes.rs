@@ -41,7 +41,13 @@ impl Nodes {
         let mut finder = Finder::new(keywheel_token::id::fresh());
         let nodes = ports::cluster(Scheme::Free, &[], 3, &mut finder).await.unwrap();
         let server = Server::Cluster { nodes: nodes.clone(), tls: false };
-        let settings = Settings { server, port_base: Some(0), lease: "15s".to_owned(), instances: 1 };
+        let settings = Settings {
+            server,
+            port_base: Some(0),
+            lease: "15s".to_owned(),
+            instances: 1,
+            observe: [].into(),
+        };
         let mut fleet = Fleet::default();
         let id = edge();
         fleet.add(Edge { id: id.clone(), listen: loopback(finder.find().unwrap()), grpc: None });
