@@ -12,7 +12,6 @@ use keywheel_wire::outcome::{Outcome, Word};
 use keywheel_wire::subject::Verb;
 use keywheel_wire::text;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long anything that should happen is waited for.
@@ -147,11 +146,12 @@ impl Operator {
     /// # Errors
     /// When the log cannot be read.
     pub async fn history(&self, address: &Address) -> anyhow::Result<(State, Vec<Recorded>)> {
-        let (mut replay, mut events, mut from) = (Replay::new(Arc::clone(self.bus.signers())), Vec::new(), 1);
+        let (mut replay, mut events, mut from) = (Replay::new(self.bus.signers()), Vec::new(), 1);
         loop {
             let page = self.bus.page(from, Some(address)).await?;
             let Some(last) = page.last() else { return Ok((replay.state, events)) };
             from = last.seq + 1;
+            replay.believe(&self.bus.meet().await?);
             events.extend(page.iter().filter_map(|message| replay.take(message).ok()));
         }
     }

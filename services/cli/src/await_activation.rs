@@ -74,7 +74,9 @@ fn proof(recorded: Recorded, version: Version) -> Option<(At, u64, Activated)> {
         | Fact::RolledBack(_)
         | Fact::PolicySet(_)
         | Fact::EdgeAdded(_)
-        | Fact::EdgeRemoved(_) => None,
+        | Fact::EdgeRemoved(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => None,
     }
 }
 

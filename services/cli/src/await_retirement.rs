@@ -100,7 +100,9 @@ fn end(recorded: Recorded, versions: &[Version]) -> Option<End> {
         | Fact::RolledBack(_)
         | Fact::PolicySet(_)
         | Fact::EdgeAdded(_)
-        | Fact::EdgeRemoved(_) => None,
+        | Fact::EdgeRemoved(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => None,
     }
 }
 

@@ -117,7 +117,7 @@ async fn one(session: &Session<'_>, keyring: &KeyringId, between: Between) -> Re
 async fn many(session: &Session<'_>, tenant: &Tenant, between: Between) -> Result<u8, Failure> {
     let histories = read_tenant(session, tenant).await?;
     let address = Address::Tenant(tenant.clone());
-    let none = History::new(std::sync::Arc::clone(session.bus.signers()));
+    let none = History::new(session.bus.signers());
     let above = histories.get(&address).unwrap_or(&none);
     let own_changes = between.difference(above, None)?;
     let (mut rows, mut documents, mut events) = (Vec::new(), Vec::new(), vec![own_changes.events]);

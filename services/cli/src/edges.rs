@@ -63,7 +63,7 @@ async fn chains(bus: &Bus, picture: &Picture) -> Result<BTreeMap<u64, Chain>, Fa
     let wanted: BTreeSet<u64> = picture.heard.values().map(|heard| heard.pulse.watermark).collect();
     let mut at = BTreeMap::from([(0, Chain::default())]);
     let mut chain = Chain::default();
-    each_message(bus, None, 1, |message| {
+    each_message(bus, None, 1, |message, _| {
         chain = chain.next(message.seq, &message.subject, &message.payload);
         if wanted.contains(&message.seq) {
             at.insert(message.seq, chain);

@@ -36,7 +36,7 @@ pub(crate) async fn find(
         live.say(&format!("looking for {kid}: position {}", last.seq));
         let names = |payload: &[u8]| payload.windows(10).any(|window| window == kid.as_str().as_bytes());
         let naming: Vec<_> = page.into_iter().filter(|(message, _)| names(&message.payload)).collect();
-        for judged in judge_all(&naming, bus.signers()) {
+        for judged in judge_all(&naming, &bus.signers()) {
             let Some(event) = judged.event().filter(|event| event.fact.issues() == Some(kid)) else {
                 continue;
             };

@@ -42,11 +42,14 @@ impl Log {
     pub(crate) async fn run(self, session: &Session<'_>) -> Result<u8, Failure> {
         let filter = self.address.as_ref().filter(|address| address.keyring().is_some());
         let (mut from, mut outage, live) = (self.from_seq, Outage::default(), Live::silent());
-        let mut world = World::new(session.bus.signers());
+        let mut world = World::new(&session.bus.signers());
         let deadline = if self.follow { Deadline::within_or_never(None) } else { Deadline::within(Span(0)) };
         loop {
             let page = session.bus.page(from, filter).await.map_err(Failure::from);
             let Some(page) = outage.bridge(page, deadline, &live).await? else { continue };
+            if !page.is_empty() {
+                world.believe(&session.bus.meet().await?);
+            }
             for message in page.iter().filter(|message| self.is_meant(message)) {
                 if self.from_seq > 1 {
                     world.catch_up(&session.bus, message).await?;

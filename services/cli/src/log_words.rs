@@ -6,6 +6,7 @@ use keywheel_domain::event::{
     Activated, CoverBasis, Covered, Ended, Evidence, Fact, IssueReason, Issued, Restored, Used,
 };
 use keywheel_domain::key::{Cause, Origin};
+use keywheel_domain::signer::{Introduced, Withdrawn};
 use keywheel_domain::{KeyState, PolicyPatch, Recorded, Version};
 use keywheel_runtime::plain;
 use keywheel_wire::body::{cause_word, type_word};
@@ -42,6 +43,12 @@ fn words(fact: &Fact) -> String {
         Fact::PolicySet(patch) => format!("policy: {}", patch_words(patch)),
         Fact::EdgeAdded(edge) => format!("{edge} is on the roster"),
         Fact::EdgeRemoved(edge) => format!("{edge} is off the roster"),
+        Fact::SignerAdded(Introduced { key, role, warrant }) => {
+            format!("{key} signs as {} from here on; by the word of {}", role.name(), warrant.by)
+        }
+        Fact::SignerWithdrawn(Withdrawn { key, reason, warrant }) => {
+            format!("{key} is not believed from here on ({reason}); by the word of {}", warrant.by)
+        }
     }
 }
 

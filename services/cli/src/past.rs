@@ -18,7 +18,6 @@ use keywheel_wire::subject;
 use keywheel_wire::text::moment;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// The moment that is asked about.
 #[derive(Args, Clone, Copy, Debug)]
@@ -93,7 +92,7 @@ async fn time_of(bus: &Bus, seq: u64) -> Result<At, Failure> {
         )
     };
     let found = [found.ok_or_else(beyond)?];
-    let judged = judge_all(&found, bus.signers());
+    let judged = judge_all(&found, &bus.signers());
     let decided = judged.first().and_then(|judged| judged.event()).map(|event| event.at);
     Ok(decided.unwrap_or(found[0].1))
 }
@@ -105,7 +104,7 @@ pub(crate) async fn read(
     cut: Option<Cut>,
 ) -> Result<History, Failure> {
     let bus = &session.bus;
-    let cache = session.cache_folder().map(|home| Cache::of(home, address, bus.signers()));
+    let cache = session.cache_folder().map(|home| Cache::of(home, address, &bus.signers()));
     let mut kept = cache.as_ref().map(Cache::read).unwrap_or_default();
     let known = kept.last().map(|newest| newest.seq);
     let history = bus.history_beyond(address, &mut kept, cut).await?;
@@ -128,9 +127,9 @@ pub(crate) async fn read_tenant(
         let Some((last, _)) = page.last() else { return Ok(histories) };
         live.say(&format!("reading what happened in {tenant}: position {}", last.seq));
         from = last.seq + 1;
-        for judged in judge_all(&page, bus.signers()) {
+        for judged in judge_all(&page, &bus.signers()) {
             let Ok(address) = subject::parse_event(judged.subject()) else { continue };
-            let empty = || History::new(Arc::clone(bus.signers()));
+            let empty = || History::new(bus.signers());
             histories.entry(address).or_insert_with(empty).add(judged);
         }
     }

@@ -33,6 +33,11 @@ impl Told {
         &self.replay.state
     }
 
+    /// Goes on by what is known of signers now.
+    pub fn believe(&mut self, signers: &Arc<Signers>) {
+        self.replay.believe(signers);
+    }
+
     /// Takes the address's next message; gives the event if it was believed, else why not.
     pub fn take(&mut self, message: &Message) -> Result<Recorded, Doubt> {
         let words =
@@ -59,7 +64,7 @@ pub(crate) struct Followed {
 impl Followed {
     /// From the beginning.
     pub fn new(bus: &Bus, address: Address) -> Self {
-        Self { address, from: 1, told: Told::new(bus.signers()) }
+        Self { address, from: 1, told: Told::new(&bus.signers()) }
     }
 
     /// From the beginning to the end of what the log has now.
@@ -73,7 +78,8 @@ impl Followed {
     pub async fn advance(&mut self, bus: &Bus) -> Result<Vec<Recorded>, Failure> {
         let mut events = Vec::new();
         let told = &mut self.told;
-        self.from = each_message(bus, Some(&self.address), self.from, |message| {
+        self.from = each_message(bus, Some(&self.address), self.from, |message, signers| {
+            told.believe(signers);
             events.extend(told.take(message));
         })
         .await?;
@@ -96,18 +102,20 @@ impl Followed {
     }
 }
 
-/// Hands over each message at or after `from`, and gives the position after the last one.
+/// Hands over each message at or after `from`, with those who are believed of what the log has by then, and gives the
+/// position after the last one.
 pub(crate) async fn each_message(
     bus: &Bus,
     address: Option<&Address>,
     mut from: u64,
-    mut take: impl FnMut(&Message),
+    mut take: impl FnMut(&Message, &Arc<Signers>),
 ) -> Result<u64, Failure> {
     loop {
         let page = bus.page(from, address).await?;
         let Some(last) = page.last() else { return Ok(from) };
         from = last.seq + 1;
-        page.iter().for_each(&mut take);
+        let signers = bus.meet().await?;
+        page.iter().for_each(|message| take(message, &signers));
     }
 }
 
@@ -126,20 +134,29 @@ impl World {
 
     /// Replays the whole log.
     pub async fn read(bus: &Bus) -> Result<Self, Failure> {
-        let mut world = World::new(bus.signers());
+        let mut world = World::new(&bus.signers());
         world.advance(bus, |_| ()).await?;
         Ok(world)
     }
 
     /// Takes what is new, and shows each event.
     pub async fn advance(&mut self, bus: &Bus, mut show: impl FnMut(&Recorded)) -> Result<(), Failure> {
-        self.from = each_message(bus, None, self.from, |message| {
+        self.from = each_message(bus, None, self.from, |message, signers| {
+            self.believe(signers);
             if let Ok(recorded) = self.take(message) {
                 show(&recorded);
             }
         })
         .await?;
         Ok(())
+    }
+
+    /// Goes on by what is known of signers now.
+    pub fn believe(&mut self, signers: &Arc<Signers>) {
+        if self.signers.learned() != signers.learned() {
+            self.signers = Arc::clone(signers);
+            self.told.values_mut().for_each(|told| told.believe(signers));
+        }
     }
 
     /// Takes the log's next message; gives the event if it was believed, else why not.
@@ -156,7 +173,7 @@ impl World {
             return Ok(());
         }
         let mut told = Told::new(&self.signers);
-        each_message(bus, Some(&address), 1, |earlier| {
+        each_message(bus, Some(&address), 1, |earlier, _| {
             if earlier.seq < message.seq {
                 drop(told.take(earlier));
             }

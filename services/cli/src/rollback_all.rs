@@ -102,11 +102,11 @@ async fn plan_all(
     fleet: &mut Fleet,
 ) -> Result<(Vec<Planned>, Vec<KeyringId>), Failure> {
     let signers = session.bus.signers();
-    let mut tenants = Replay::new(Arc::clone(signers));
+    let mut tenants = Replay::new(Arc::clone(&signers));
     let mut searches: BTreeMap<KeyringId, Search> = BTreeMap::new();
-    each_message(&session.bus, None, 1, |message| match subject::parse_event(&message.subject) {
+    each_message(&session.bus, None, 1, |message, _| match subject::parse_event(&message.subject) {
         Ok(Address::Keyring(keyring)) if keyring.tenant == *tenant => {
-            let fresh = || Search::new(Arc::clone(signers), RollbackTo::Time(at));
+            let fresh = || Search::new(Arc::clone(&signers), RollbackTo::Time(at));
             drop(searches.entry(keyring).or_insert_with(fresh).take(message));
         }
         Ok(Address::Tenant(other)) if other == *tenant => drop(tenants.take(message)),

@@ -11,7 +11,6 @@ use keywheel_table::target::Search;
 use keywheel_wire::command::RollbackTo;
 use keywheel_wire::text::moment;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// A keyring as it is, with what going back would do to it.
 pub(crate) struct Planned {
@@ -28,9 +27,9 @@ pub(crate) async fn plan(
     to: RollbackTo,
     revoke_new: bool,
 ) -> Result<Planned, Failure> {
-    let mut search = Search::new(Arc::clone(bus.signers()), to);
+    let mut search = Search::new(bus.signers(), to);
     let address = Address::Keyring(keyring.clone());
-    each_message(bus, Some(&address), 1, |message| drop(search.take(message))).await?;
+    each_message(bus, Some(&address), 1, |message, _| drop(search.take(message))).await?;
     planned(keyring, search, tenant, revoke_new, now())
 }
 

@@ -41,6 +41,7 @@ impl<'a> Session<'a> {
         screen: &'a Screen,
     ) -> Result<Self, Failure> {
         let bus = Bus::connect(&context.bus_options()?).await?;
+        bus.meet().await?;
         Ok(Self { bus, context, options, screen })
     }
 

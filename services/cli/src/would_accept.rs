@@ -136,7 +136,9 @@ impl WouldAccept {
             | keywheel_domain::Fact::RolledBack(_)
             | keywheel_domain::Fact::PolicySet(_)
             | keywheel_domain::Fact::EdgeAdded(_)
-            | keywheel_domain::Fact::EdgeRemoved(_) => None,
+            | keywheel_domain::Fact::EdgeRemoved(_)
+            | keywheel_domain::Fact::SignerAdded(_)
+            | keywheel_domain::Fact::SignerWithdrawn(_) => None,
         });
         self.ip.is_none() || spec.is_none_or(|spec| is_allowed(&spec.cidrs, self.ip))
     }

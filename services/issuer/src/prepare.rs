@@ -51,7 +51,9 @@ impl Handler for Issuer {
             | Ask::Retire { .. }
             | Ask::Revoke { .. }
             | Ask::EdgeAdd(_)
-            | Ask::EdgeRemove(_) => {
+            | Ask::EdgeRemove(_)
+            | Ask::SignerAdd(_)
+            | Ask::SignerWithdraw(_) => {
                 Err(Refusal::Rejected { code: "malformed", detail: "not the issuer's to decide".to_owned() })
             }
         }

@@ -5,14 +5,13 @@ use keywheel_bus::intake::Refusal;
 use keywheel_domain::Address;
 use keywheel_table::target::{Search, Target};
 use keywheel_wire::command::RollbackTo;
-use std::sync::Arc;
 
 /// The state before the first event that lies past the mark, with the position up to which it holds.
 ///
 /// # Errors
 /// When the log cannot be read, or the mark names a rotation that the keyring never had.
 pub async fn find(bus: &Bus, address: &Address, to: RollbackTo) -> Result<Target, Refusal> {
-    let mut search = Search::new(Arc::clone(bus.signers()), to);
+    let mut search = Search::new(bus.signers(), to);
     let mut from = 1;
     while !search.is_found() {
         let page = bus.page(from, Some(address)).await?;

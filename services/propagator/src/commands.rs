@@ -4,7 +4,8 @@ use crate::SharedDesk;
 use keywheel_bus::Gate;
 use keywheel_bus::intake::{Handler, Prepared, Refusal};
 use keywheel_domain::event::Barrier;
-use keywheel_domain::{Act, Address, State};
+use keywheel_domain::signer::Listed;
+use keywheel_domain::{Act, Address, Fact, State};
 use keywheel_runtime::clock;
 use keywheel_wire::command::{Ask, Request};
 
@@ -14,6 +15,16 @@ pub struct Propagator {
     pub desk: SharedDesk,
     /// Its gate to the log.
     pub gate: Gate,
+}
+
+impl Propagator {
+    /// What the signers file says, where the warrant of a change of the signers is right.
+    fn vouched(&self, asked: &Fact) -> Result<Listed, Refusal> {
+        let signers = self.gate.bus().signers();
+        let rejected = |detail| Refusal::Rejected { code: "not_entitled", detail };
+        signers.admits(u64::MAX, asked).map_err(rejected)?;
+        Ok(signers.listed().clone())
+    }
 }
 
 impl Handler for Propagator {
@@ -28,6 +39,16 @@ impl Handler for Propagator {
             }
             Ask::EdgeAdd(edge) => Act::AddEdge { edge: edge.clone() },
             Ask::EdgeRemove(edge) => Act::RemoveEdge { edge: edge.clone() },
+            Ask::SignerAdd(asked) => {
+                let asked = asked.clone();
+                let listed = self.vouched(&Fact::SignerAdded(asked.clone()))?;
+                Act::AddSigner { asked, listed }
+            }
+            Ask::SignerWithdraw(asked) => {
+                let asked = asked.clone();
+                let listed = self.vouched(&Fact::SignerWithdrawn(asked.clone()))?;
+                Act::WithdrawSigner { asked, listed }
+            }
             Ask::Issue { .. }
             | Ask::Rotate { .. }
             | Ask::Retire { .. }

@@ -183,7 +183,9 @@ impl Desk {
                 | Fact::RolledBack(_)
                 | Fact::KeySeen(_)
                 | Fact::PolicySet(_)
-                | Fact::EdgeAdded(_),
+                | Fact::EdgeAdded(_)
+                | Fact::SignerAdded(_)
+                | Fact::SignerWithdrawn(_),
                 _,
             ) => return,
         };
@@ -257,7 +259,9 @@ fn ended(fact: &Fact) -> Vec<Version> {
         | Fact::KeySeen(_)
         | Fact::PolicySet(_)
         | Fact::EdgeAdded(_)
-        | Fact::EdgeRemoved(_) => Vec::new(),
+        | Fact::EdgeRemoved(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => Vec::new(),
     }
 }
 

@@ -20,7 +20,9 @@ impl Handler for Retirer {
             | Ask::Policy(_)
             | Ask::Import { .. }
             | Ask::EdgeAdd(_)
-            | Ask::EdgeRemove(_) => {
+            | Ask::EdgeRemove(_)
+            | Ask::SignerAdd(_)
+            | Ask::SignerWithdraw(_) => {
                 let detail = "not the retirer's to decide".to_owned();
                 return Err(Refusal::Rejected { code: "malformed", detail });
             }

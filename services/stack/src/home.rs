@@ -155,6 +155,11 @@ impl Home {
         self.root.join("recipient.xk")
     }
 
+    /// The seed of the root, unless it was taken offline.
+    pub fn root_seed(&self) -> PathBuf {
+        self.root.join("root.nk")
+    }
+
     /// Whose events are believed.
     pub fn signers(&self) -> PathBuf {
         self.root.join("signers.toml")

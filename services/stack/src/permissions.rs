@@ -88,6 +88,8 @@ fn operator() -> Permissions {
 
 fn of_edge(edge: &EdgeId) -> Permissions {
     let mut publish = vec![subject::pulse(edge), subject::usage(edge), api("STREAM.INFO", subject::EVENTS)];
+    // Before it begins with a snapshot it reads who may sign one; all else it reads by its own durable.
+    publish.push(api("DIRECT.GET", subject::EVENTS));
     publish.push(api("DIRECT.GET", subject::SNAPSHOTS_STREAM));
     publish.push(format!("{}.{}", api("DIRECT.GET", subject::NOTICES), subject::HEADS));
     publish.extend(replay(&subject::edge_durable(edge)));
@@ -237,6 +239,7 @@ mod tests {
                 "kw.edge.e1.pulse",
                 "kw.use.e1",
                 "kw.api.STREAM.INFO.KW_EVENTS",
+                "kw.api.DIRECT.GET.KW_EVENTS",
                 "kw.api.DIRECT.GET.OBJ_KW_SNAPSHOTS",
                 "kw.api.DIRECT.GET.KW_NOTICES.kw.notice._._.head",
                 "kw.api.CONSUMER.INFO.KW_EVENTS.edge-e1",

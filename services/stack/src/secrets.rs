@@ -20,16 +20,24 @@ const SEED_BYTES_MAX: usize = 4096;
 /// # Errors
 /// When the file is no seed, or the system refuses.
 pub fn ensure_user(home: &Home, role: &Role) -> Result<User> {
-    let path = home.credential(&role.name());
-    let credential = match read(&path)? {
+    let public = ensure_seed(&home.credential(&role.name()))?;
+    Ok(User { role: role.clone(), public })
+}
+
+/// Makes a seed in a file unless there is one, and gives its public nkey.
+///
+/// # Errors
+/// When the file is no seed, or the system refuses.
+pub fn ensure_seed(path: &Path) -> Result<String> {
+    let credential = match read(path)? {
         Some(text) => Credential::parse(&text).with_context(|| format!("{} is damaged", path.display()))?,
         None => {
             let fresh = Credential::fresh();
-            write_private(&path, fresh.seed().expose().as_bytes())?;
+            write_private(path, fresh.seed().expose().as_bytes())?;
             fresh
         }
     };
-    Ok(User { role: role.clone(), public: credential.public().to_owned() })
+    Ok(credential.public().to_owned())
 }
 
 /// Makes what the servers of a cluster show each other, unless it is there.
@@ -65,8 +73,18 @@ pub fn ensure_recipient(home: &Home) -> Result<()> {
     }
 }
 
-/// Makes the file that says whose events are believed unless there is one, and lists this home's services
-/// in it. What it says already stays: the log is signed by those keys, for that installation.
+/// Makes the seed that stands for changes of the signers unless there is one; gives its public nkey. It signs nothing
+/// else, and nothing here reads it again: it may be taken offline.
+///
+/// # Errors
+/// When the file is no seed, or the system refuses.
+pub fn ensure_root(home: &Home) -> Result<String> {
+    ensure_seed(&home.root_seed())
+}
+
+/// Makes the file that says whose events are believed unless there is one, with a root, and lists a key of each of
+/// this home's services in it. What it says already stays: the log is signed by those keys, for that installation. A
+/// later key of a role is introduced by an event, so that readers elsewhere follow.
 ///
 /// # Errors
 /// When the file is damaged, or the system refuses.
@@ -76,26 +94,29 @@ pub fn ensure_signers(home: &Home) -> Result<()> {
         Some(text) => Some(Signers::parse(&text).with_context(|| format!("{} is damaged", path.display()))?),
         None => None,
     };
-    let installation = known.as_ref().map_or_else(|| Installation(id::fresh()), Signers::installation);
+    let (installation, roots) = match &known {
+        Some(known) => (known.installation(), known.listed().roots.iter().map(ToString::to_string).collect()),
+        None => (Installation(id::fresh()), vec![ensure_root(home)?]),
+    };
     let listed = known.iter().flat_map(Signers::keys);
     let mut keys: Vec<_> = listed.map(|(public, service)| (public.to_owned(), service)).collect();
     let before = keys.len();
     for service in Service::ALL {
         let entry = (ensure_user(home, &Role::Service(service))?.public, service);
-        if !keys.contains(&entry) {
+        if !keys.iter().any(|(_, listed)| *listed == service) {
             keys.push(entry);
         }
     }
     if known.is_some() && keys.len() == before {
         return Ok(());
     }
-    let signers = Signers::of(installation, keys)?;
+    let signers = Signers::rooted(installation, roots, keys)?;
     write_private(&path, format!("{SIGNERS_HEAD}{signers}").as_bytes())
 }
 
 const SIGNERS_HEAD: &str = "\
-# Whose events every reader believes: a service's public nkey and its role. Nothing here is secret. Add a key
-# before it signs, and leave old ones in: what they signed stays in the log.
+# Whose events every reader believes: a service's public nkey and its role, and the root, whose word introduces and
+# withdraws signers (`keywheel signer`). Nothing here is secret. Leave old keys in: what they signed stays in the log.
 ";
 
 fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
@@ -109,6 +130,7 @@ fn read(path: &Path) -> Result<Option<Zeroizing<String>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keywheel_domain::SignerKey;
     use std::fs;
 
     #[test]
@@ -141,13 +163,14 @@ mod tests {
         ensure_signers(&home).unwrap();
         assert_eq!(fs::read_to_string(home.signers()).unwrap(), first);
 
-        // Another credential is added; what the old one signed goes on being believed.
+        // Another credential is introduced by an event, or by nobody; and the root may be elsewhere.
+        let root = ensure_root(&home).unwrap();
+        assert!(signers.listed().roots.iter().map(SignerKey::as_str).eq([root.as_str()]));
         fs::remove_file(home.credential("retirer")).unwrap();
+        fs::remove_file(home.root_seed()).unwrap();
         ensure_signers(&home).unwrap();
-        let again = Signers::parse(&fs::read_to_string(home.signers()).unwrap()).unwrap();
-        assert_eq!(again.installation(), signers.installation());
-        assert_eq!(again.keys().count(), 5);
-        assert!(signers.keys().all(|entry| again.keys().any(|other| other == entry)));
+        assert_eq!(fs::read_to_string(home.signers()).unwrap(), first);
+        assert!(!home.root_seed().exists());
 
         fs::write(home.signers(), "installation = 7").unwrap();
         let told = format!("{:#}", ensure_signers(&home).unwrap_err());

@@ -1,12 +1,15 @@
 //! What one message says by itself, apart from its place: signature, role, meaning. Messages do not depend on each
 //! other here, so that several are checked at once.
 
-use keywheel_table::{Message, Record};
+use keywheel_domain::Address;
+use keywheel_table::{Message, Record, Replay};
 use keywheel_wire::belief::{self, Doubt};
 use keywheel_wire::chain::payload_hash;
 use keywheel_wire::event::Read;
 use keywheel_wire::signers::Signers;
+use keywheel_wire::subject;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::thread;
 
 /// A message of which everything is known but whether it continues what stands before it.
@@ -20,8 +23,11 @@ pub struct Examined {
 
 /// Examines one message by the keys in `signers`.
 pub fn examine(signers: &Signers, message: &Message) -> Examined {
-    let Message { seq: _, subject, payload, signed } = message;
-    Examined { read: belief::event(signers, subject, payload, signed.as_ref()), hash: payload_hash(payload) }
+    let Message { seq, subject, payload, signed } = message;
+    Examined {
+        read: belief::event(signers, *seq, subject, payload, signed.as_ref()),
+        hash: payload_hash(payload),
+    }
 }
 
 /// Examines many, by `threads` threads; the results stand in the order of the records.
@@ -38,4 +44,35 @@ pub fn examine_all(signers: &Signers, records: &[Record], threads: NonZeroUsize)
         };
         shares.into_iter().flat_map(finish).collect()
     })
+}
+
+/// Examines a log as it is read, and meets the signers that its own events introduce or withdraw.
+pub struct Examiner(Replay);
+
+impl Examiner {
+    /// By the keys in `signers` to begin with.
+    pub fn new(signers: Arc<Signers>) -> Self {
+        Self(Replay::new(signers))
+    }
+
+    /// Who is believed after what was taken.
+    pub fn signers(&self) -> &Arc<Signers> {
+        self.0.signers()
+    }
+
+    /// Takes what messages say of signers; all others are passed over.
+    pub fn meet<'m>(&mut self, messages: impl IntoIterator<Item = &'m Message>) {
+        let own = subject::event(&Address::Installation);
+        for message in messages.into_iter().filter(|message| message.subject == own) {
+            // What does not count is found where it is examined.
+            let _ = self.0.take(message);
+        }
+    }
+
+    /// Examines the next records, as [`examine_all`] does. Who knows all signers of a page judges each of its messages
+    /// as who knew those before it.
+    pub fn examine(&mut self, records: &[Record], threads: NonZeroUsize) -> Vec<Examined> {
+        self.meet(records.iter().map(|record| &record.message));
+        examine_all(self.signers(), records, threads)
+    }
 }

@@ -5,7 +5,7 @@ use crate::examine::Examined;
 use crate::finding::{Finding, Findings, Wrong};
 use keywheel_domain::At;
 use keywheel_table::Message;
-use keywheel_wire::belief::{self, Doubt};
+use keywheel_wire::belief::{self, Doubt, Heard};
 use keywheel_wire::chain::Chain;
 use keywheel_wire::event::Link;
 use keywheel_wire::notice::Notice;
@@ -47,7 +47,7 @@ impl Witness {
     /// Why it is none that is believed.
     pub fn head(signers: &Signers, notice: &Message) -> Result<(Witness, At), String> {
         let Message { seq: _, subject, payload, signed } = notice;
-        match belief::notice(signers, subject, payload, signed.as_ref())? {
+        match belief::notice(signers, Heard::Stored, subject, payload, signed.as_ref())? {
             Notice::Head(head) if head.installation.0 == signers.installation().0 => {
                 let who = "a signed head".to_owned();
                 Ok((Witness { who, seq: head.seq, chain: Chain(head.chain.0) }, head.log_created.0))

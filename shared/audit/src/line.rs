@@ -38,6 +38,9 @@ pub struct Begin {
     pub from: Option<Moment>,
     /// Only what was stored before this moment.
     pub to: Option<Moment>,
+    /// Of a part: the installation's messages, where they introduced or withdrew signers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<Evidence>,
 }
 
 impl Begin {

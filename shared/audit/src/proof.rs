@@ -2,7 +2,8 @@
 //! them. Whoever has the public keys recomputes the summary; one that does not follow is worth nothing.
 //!
 //! What a document cannot show is what its maker left out: that no later event of the roster exists, and that the
-//! messages stand at the positions that it says. `audit verify` shows that of the whole log.
+//! messages stand at the positions that it says. `audit verify` shows that of the whole log. So who has stolen a key that
+//! was withdrawn later can still make a document that ends before that.
 
 mod activation;
 mod history;
@@ -14,6 +15,7 @@ pub use history::Happened;
 pub use quiet::{Coverage, Quiet, Retired};
 pub use receipt::Revocation;
 
+use crate::examine::Examiner;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use history::History;
@@ -27,6 +29,7 @@ use keywheel_wire::text::Id;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
+use std::sync::Arc;
 
 /// The version of these documents.
 pub const FORMAT: u32 = 1;
@@ -166,6 +169,7 @@ pub fn make(
     rotation: RotationId,
     of: &Material<'_>,
 ) -> Result<Document, String> {
+    let signers = &acquainted(signers, of.roster);
     let is_begin = |message: &Message| begins(message, rotation).is_some();
     let keyring = history::believed(signers, of.keyring);
     let begin = keyring.iter().position(is_begin).ok_or("the log has no such rotation")?;
@@ -219,12 +223,20 @@ pub fn check(signers: &Signers, document: &Document) -> Result<Summary, String> 
     }
 }
 
+/// Whom messages of the roster introduce and withdraw is believed and not believed from there on.
+fn acquainted(signers: &Signers, messages: &[Message]) -> Arc<Signers> {
+    let mut examiner = Examiner::new(Arc::new(signers.alone()));
+    examiner.meet(messages);
+    Arc::clone(examiner.signers())
+}
+
 fn summarize(
     signers: &Signers,
     kind: Kind,
     rotation: RotationId,
     messages: &[Message],
 ) -> Result<Summary, String> {
+    let signers = &acquainted(signers, messages);
     let history = History::read(signers, rotation, messages)?;
     match kind {
         Kind::Activation => activation::summary(&history).map(Summary::Activation),

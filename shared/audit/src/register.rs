@@ -164,7 +164,11 @@ impl Register {
             }
             Fact::KeyRetired(ended) => take_end(lives, ended, &act, event.id.0),
             Fact::RolledBack(restored) => restore(lives, restored, &act, event.id.0),
-            Fact::PolicySet(_) | Fact::EdgeAdded(_) | Fact::EdgeRemoved(_) => {}
+            Fact::PolicySet(_)
+            | Fact::EdgeAdded(_)
+            | Fact::EdgeRemoved(_)
+            | Fact::SignerAdded(_)
+            | Fact::SignerWithdrawn(_) => {}
         }
     }
 

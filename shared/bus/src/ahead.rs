@@ -12,7 +12,7 @@ use keywheel_table::{Message, Weighed};
 use keywheel_wire::signers::Signers;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 /// Most messages that one pull asks for.
@@ -47,10 +47,11 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Begins to read what `consumer` gives, for a reader that believes `signers`. After a pull that brought nothing it
+    /// Begins to read what `consumer` gives, for a reader that believes `signers`: those of the
+    /// moment at which a message comes; one that a later change concerns is weighed anew when it is applied. After a pull that brought nothing it
     /// waits until it is asked for more: a reader that then begins anew leaves no pull behind, to which a server of a
     /// cluster would go on sending the messages that the new one waits for.
-    pub(crate) fn begin(consumer: Consumer<Config>, signers: Arc<Signers>) -> Self {
+    pub(crate) fn begin(consumer: Consumer<Config>, signers: watch::Receiver<Arc<Signers>>) -> Self {
         let (to, pieces) = mpsc::channel(WAITING);
         let go_on = Arc::new(Notify::new());
         let mut reading = JoinSet::new();
@@ -106,14 +107,15 @@ impl Ahead {
 /// Passes on what one pull brings, and says how many messages that were.
 async fn pull(
     consumer: &Consumer<Config>,
-    signers: &Arc<Signers>,
+    signers: &watch::Receiver<Arc<Signers>>,
     to: &mpsc::Sender<Result<Piece, BusError>>,
 ) -> Result<usize, BusError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let messages = consumer.batch().max_messages(PULLED_MAX).expires(PULL).messages().await;
     let chunks = messages.trying("pulling from the log")?.map(to_message).ready_chunks(CHUNK);
-    let signers = Arc::clone(signers);
-    let mut weighed = chunks.map(move |chunk| weigh(chunk, Arc::clone(&signers))).buffered(cores + 1);
+    let signers = signers.clone();
+    let believed = move || Arc::clone(&signers.borrow());
+    let mut weighed = chunks.map(move |chunk| weigh(chunk, believed())).buffered(cores + 1);
     let mut taken = 0;
     loop {
         let next = tokio::time::timeout(PULL * 2, weighed.next()).await;

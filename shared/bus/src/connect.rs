@@ -1,5 +1,6 @@
 //! One connection per process, with the identity that it acts under.
 
+use crate::acquaintance::Acquaintance;
 use crate::metrics::Counts;
 use crate::tls;
 use crate::{BusError, TlsConfig};
@@ -7,7 +8,7 @@ use async_nats::jetstream::{self, stream::Stream};
 use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, HeaderMap, ServerError};
 use keywheel_wire::signature::{Signed, Signer};
 use keywheel_wire::signers::{self, Signers};
-use keywheel_wire::subject::{self, Service};
+use keywheel_wire::subject;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use std::fs::File;
@@ -106,7 +107,7 @@ pub struct Bus {
     client: Client,
     context: jetstream::Context,
     signer: Arc<Signer>,
-    signers: Arc<Signers>,
+    acquaintance: Acquaintance,
     denied: watch::Receiver<Option<String>>,
     reconnects: Arc<AtomicU64>,
     counts: Arc<Counts>,
@@ -131,8 +132,8 @@ impl Bus {
             first_attempt(options, &connect).await
         }?;
         let context = jetstream::new(client.clone());
-        let signers = Arc::clone(&options.signers);
-        Ok(Bus { client, context, signer, signers, denied, reconnects, counts: Arc::default() })
+        let acquaintance = Acquaintance::new(Arc::clone(&options.signers));
+        Ok(Bus { client, context, signer, acquaintance, denied, reconnects, counts: Arc::default() })
     }
 
     /// Counts into `counts` from now on.
@@ -152,18 +153,13 @@ impl Bus {
         &self.context
     }
 
-    /// Whose events and notices are believed.
-    pub fn signers(&self) -> &Arc<Signers> {
-        &self.signers
+    /// Its own public key.
+    pub(crate) fn public(&self) -> &str {
+        self.signer.public()
     }
 
-    /// Refuses to work as a service whose key the signers file does not list: nobody would believe it.
-    pub(crate) fn demand_role(&self, service: Service) -> Result<(), BusError> {
-        let public = self.signer.public();
-        if self.signers.keys().any(|entry| entry == (public, service)) {
-            return Ok(());
-        }
-        Err(BusError::NotEntitled(format!("bus.signers does not list {public} as {}", service.name())))
+    pub(crate) fn acquaintance(&self) -> &Acquaintance {
+        &self.acquaintance
     }
 
     /// The headers that say who wrote what is to be stored at `subject`.

@@ -25,10 +25,9 @@ pub enum BusError {
     /// The credential lacks a permission that the role needs.
     #[error("the bus denied this role something that it needs: {0}")]
     Denied(String),
-    /// No reader would believe this service: it is not in the signers file, or not in that role.
-    #[error(
-        "nobody would believe it: {0}; put this service's public nkey with its role into the signers file"
-    )]
+    /// No reader would believe this service: its key is neither in the signers file nor introduced, not in that role, or
+    /// withdrawn.
+    #[error("nobody would believe it: {0}")]
     NotEntitled(String),
     /// The bus did not do it, or it is not known whether it did.
     #[error("{what}: {detail}")]

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use keywheel_domain::At;
 use keywheel_table::fold::Head;
 use keywheel_table::{Applied, Fold, TableError, Weighed};
+use keywheel_wire::signers::Signers;
 use keywheel_wire::subject;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -166,13 +167,25 @@ pub struct Follower {
     watermark: watch::Sender<u64>,
     known: Option<Head>,
     heads: Option<SharedHeads>,
+    signers: watch::Sender<Arc<Signers>>,
 }
 
 impl Follower {
     /// For the durable that was made for this reader.
     pub fn new(bus: Bus, fold: SharedFold, durable: String) -> Self {
         let (watermark, _) = watch::channel(fold.head().watermark);
-        Self { bus, fold, durable, watermark, known: None, heads: None }
+        let (signers, _) = watch::channel(Arc::clone(fold.lock().signers()));
+        bus.learn(&signers.borrow());
+        Self { bus, fold, durable, watermark, known: None, heads: None, signers }
+    }
+
+    /// Whoever weighs what comes, and whoever hears notices, believes whom the fold believes.
+    fn believe(&self) {
+        let signers = Arc::clone(self.fold.lock().signers());
+        if !Arc::ptr_eq(&signers, &self.signers.borrow()) {
+            self.bus.learn(&signers);
+            self.signers.send_replace(signers);
+        }
     }
 
     /// Into a fold that is behind what this process had applied before: at `known` the log must be the
@@ -239,8 +252,8 @@ impl Follower {
         self.check_identity().await?;
         let consumer = self.rewind().await?;
         *wait = Duration::from_millis(100);
-        let signers = Arc::clone(self.fold.lock().signers());
-        let mut ahead = Ahead::begin(consumer, signers);
+        self.believe();
+        let mut ahead = Ahead::begin(consumer, self.signers.subscribe());
         let (mut confirmed, mut begins) = (self.fold.head().watermark == 0, true);
         loop {
             if confirmed {
@@ -332,6 +345,7 @@ impl Follower {
             }
             (applied, fold.head())
         };
+        self.believe();
         compare(self.known, head)?;
         if let Some(Heard::Contradicts(detail)) = self.heads.as_ref().map(|heads| heads.reached(head)) {
             return Err(TableError::Diverged { seq: head.watermark, detail }.into());

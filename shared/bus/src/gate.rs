@@ -150,7 +150,10 @@ impl Gate {
         appended: Option<Result<Option<Done>, BusError>>,
     ) -> Result<Executed, BusError> {
         match appended {
-            Some(Ok(Some(done))) => self.applied(done.seq).await.map(|()| Executed::Done(done)),
+            Some(Ok(Some(done))) => {
+                self.applied(done.seq).await?;
+                self.bus.demand_standing(done.seq).map(|()| Executed::Done(done))
+            }
             Some(Err(error)) => Err(error),
             Some(Ok(None)) | None => {
                 self.execute(&order.address, order.id, &order.actor, order.act.clone()).await
@@ -219,6 +222,7 @@ impl Gate {
                 expect_after(known, seq)?;
                 self.bus.counts().appended(event);
                 self.applied(seq).await?;
+                self.bus.demand_standing(seq)?;
                 Ok(Some(done(event, seq, loaded)))
             }
             Appended::Conflict => {

@@ -201,7 +201,13 @@ impl Bus {
             Err(error) => return Err(error).trying("reading the newest head"),
         };
         let signed = crate::connect::signed(Some(&message.headers));
-        let read = belief::notice(self.signers(), subject::HEADS, &message.payload, signed.as_ref());
+        let read = belief::notice(
+            &self.signers(),
+            belief::Heard::Live,
+            subject::HEADS,
+            &message.payload,
+            signed.as_ref(),
+        );
         match read {
             Ok(Notice::Head(head)) => Ok(Some(head)),
             Ok(Notice::Receipt(_) | Notice::Alarm(_)) => Ok(None),

@@ -6,7 +6,6 @@ use keywheel_domain::{Address, At, Cut};
 use keywheel_table::history::{Judged, Kept, judge_all};
 use keywheel_table::{History, Message};
 use keywheel_wire::subject;
-use std::sync::Arc;
 
 type Page = Vec<(Message, At)>;
 
@@ -36,7 +35,7 @@ impl Bus {
             None => {
                 kept.clear();
                 let first = self.page_stored(1, Pages::Address(address)).await?;
-                (History::new(Arc::clone(self.signers())), first)
+                (History::new(self.signers()), first)
             }
         };
         while let Some((last, _)) = page.last() {
@@ -66,17 +65,18 @@ impl Bus {
             return Ok(None);
         }
         let found = [page.remove(0)];
+        let signers = self.meet().await?;
         let is_same = found[0].0.seq == newest.seq && found[0].0.payload == newest.payload;
-        let is_believed = || judge_all(&found, self.signers()).iter().all(|judged| judged.event().is_some());
+        let is_believed = || judge_all(&found, &signers).iter().all(|judged| judged.event().is_some());
         if !(is_same && is_believed()) {
             return Ok(None);
         }
-        let history = History::resume(Arc::clone(self.signers()), &subject::event(address), kept);
+        let history = History::resume(signers.clone(), &subject::event(address), kept);
         Ok(history.map(|history| (history, page)))
     }
 
     async fn judge(&self, page: Page) -> Result<(Vec<Judged>, Page), BusError> {
-        let signers = Arc::clone(self.signers());
+        let signers = self.meet().await?;
         let judging = tokio::task::spawn_blocking(move || (judge_all(&page, &signers), page));
         judging.await.map_err(|error| BusError::Failed {
             what: "checking a page of the log",

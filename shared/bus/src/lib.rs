@@ -7,6 +7,7 @@
 //! - [`batch`]: many messages in one synced write
 //! - [`follow`]: replay of the log into a fold, without a gap, for ever
 //! - `ahead`: reads and weighs ahead of what is applied
+//! - `acquaintance`: whom a process believes, as far as it knows the log
 //! - `histories`: single addresses' histories
 //! - [`gate`]: `execute`, the one way for a fact to enter the log
 //! - [`commands`]: publishing commands, waiting for outcomes
@@ -22,6 +23,7 @@
 //! - [`ask`]: micro service registration, questions and answers
 //! - [`BusError`]: what can go wrong
 
+mod acquaintance;
 mod ahead;
 pub mod ask;
 pub mod batch;

@@ -110,7 +110,8 @@ impl Bus {
 
     /// What nobody would believe must not be stored: it would be answered for and then skipped.
     fn would_be_believed(&self, subject: &str, payload: &[u8], headers: &HeaderMap) -> Result<(), BusError> {
-        let believed = belief::event(self.signers(), subject, payload, signed(Some(headers)).as_ref());
+        let signed = signed(Some(headers));
+        let believed = belief::event(&self.signers(), u64::MAX, subject, payload, signed.as_ref());
         believed.map(drop).map_err(|doubt| BusError::NotEntitled(doubt.to_string()))
     }
 
@@ -133,8 +134,8 @@ impl Bus {
     /// What a message of the log says, if an entitled service wrote it. Whether it continues its
     /// address's history only a fold can tell.
     fn believe(&self, message: &Message) -> Result<Event, Doubt> {
-        let Message { seq: _, subject, payload, signed } = message;
-        belief::event(self.signers(), subject, payload, signed.as_ref()).map(|read| read.event)
+        let Message { seq, subject, payload, signed } = message;
+        belief::event(&self.signers(), *seq, subject, payload, signed.as_ref()).map(|read| read.event)
     }
 
     /// The first message at or after `from` on an exact subject of the log, from the leader.

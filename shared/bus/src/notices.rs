@@ -7,12 +7,11 @@ use async_nats::jetstream::message::PublishMessage;
 use futures_util::{Stream, StreamExt};
 use keywheel_domain::{Address, At};
 use keywheel_table::Message;
-use keywheel_wire::belief;
+use keywheel_wire::belief::{self, Heard};
 use keywheel_wire::notice::Notice;
 use keywheel_wire::signature::Signed;
 use keywheel_wire::signers::Signers;
 use keywheel_wire::subject;
-use std::sync::Arc;
 
 impl Bus {
     /// Publishes a notice. `id` makes replicas that notice the same thing say it once.
@@ -42,9 +41,10 @@ impl Bus {
             let page = self.direct_page(subject::NOTICES, &subject::notice(address, kind), from).await?;
             let Some((last, _)) = page.last() else { return Ok(found) };
             from = last.seq + 1;
+            let signers = self.meet().await?;
             let read = |(message, at): (Message, At)| {
                 let Message { seq: _, subject, payload, signed } = &message;
-                Some((believe(self.signers(), subject, payload, signed.as_ref())?, at))
+                Some((believe(&signers, Heard::Stored, subject, payload, signed.as_ref())?, at))
             };
             found.extend(page.into_iter().filter_map(read));
         }
@@ -57,17 +57,24 @@ impl Bus {
     pub async fn hear_notices(&self) -> Result<impl Stream<Item = Notice> + Unpin + use<>, BusError> {
         let subscription =
             self.client().subscribe(subject::NOTICES_ALL).await.trying("listening to notices")?;
-        let signers = Arc::clone(self.signers());
+        let bus = self.clone();
         let read = move |message: async_nats::Message| {
-            let signed = signed(message.headers.as_ref());
-            std::future::ready(believe(&signers, &message.subject, &message.payload, signed.as_ref()))
+            let (signers, signed) = (bus.signers(), signed(message.headers.as_ref()));
+            let async_nats::Message { subject, payload, .. } = &message;
+            std::future::ready(believe(&signers, Heard::Live, subject, payload, signed.as_ref()))
         };
         Ok(subscription.filter_map(read))
     }
 }
 
 /// A notice that an entitled service gave; what anybody else says is worth a warning and no more.
-fn believe(signers: &Signers, subject: &str, payload: &[u8], signed: Option<&Signed>) -> Option<Notice> {
-    let believed = belief::notice(signers, subject, payload, signed);
+fn believe(
+    signers: &Signers,
+    heard: Heard,
+    subject: &str,
+    payload: &[u8],
+    signed: Option<&Signed>,
+) -> Option<Notice> {
+    let believed = belief::notice(signers, heard, subject, payload, signed);
     believed.inspect_err(|reason| tracing::warn!(%subject, %reason, "a notice is not believed")).ok()
 }

@@ -63,7 +63,7 @@ impl Bus {
     /// # Errors
     /// When the bus cannot be asked.
     pub async fn slots(&self) -> Result<Vec<Held>, BusError> {
-        let mut all = Vec::new();
+        let (signers, mut all) = (self.signers(), Vec::new());
         for slot in Slot::all() {
             let stream = subject::SNAPSHOTS_STREAM;
             let last_chunk = self.last_message(stream, &subject::chunks(slot)).await?;
@@ -72,7 +72,7 @@ impl Bus {
             let stored = self.last_message(stream, &at).await?;
             let manifest = stored.and_then(|stored| {
                 let signed = crate::connect::signed(Some(&stored.headers));
-                let read = belief::snapshot(self.signers(), &at, &stored.payload, signed.as_ref());
+                let read = belief::snapshot(&signers, &at, &stored.payload, signed.as_ref());
                 read.ok().filter(|manifest| manifest.metadata.last_chunk.get() == last_chunk)
             });
             all.push(Held { slot, manifest, last_chunk });
@@ -182,9 +182,10 @@ impl Bus {
         let request =
             serde_json::json!({ "multi_last": [subject::MANIFESTS_ALL], "batch": Slot::all().count() });
         let found = self.direct_get(subject::SNAPSHOTS_STREAM, &request).await?;
+        let signers = self.meet().await?;
         let read = |(message, _): (Message, At)| {
             let Message { seq: _, subject, payload, signed } = message;
-            belief::snapshot(self.signers(), &subject, &payload, signed.as_ref())
+            belief::snapshot(&signers, &subject, &payload, signed.as_ref())
         };
         let mut all: Vec<_> = found.into_iter().map(read).collect();
         all.sort_by_key(|read| read.as_ref().ok().map(|it| Reverse(it.metadata.watermark)));

@@ -14,7 +14,11 @@ use serde::{Deserialize, Deserializer};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// How long to wait before asking the log again whether the own key was introduced.
+const ASKING_AGAIN: Duration = Duration::from_secs(1);
 
 /// The configuration of a deciding service. `Log` is how it logs: the runtime's business.
 #[derive(Clone, Debug, Deserialize)]
@@ -85,7 +89,7 @@ impl Station {
     /// `pending` says which events leave work that must survive a restart.
     ///
     /// # Errors
-    /// When the credential is unusable or not in the signers file, or the database cannot be opened.
+    /// When the credential is unusable or its key is not believed, or the database cannot be opened.
     pub async fn open(
         config: &BusConfig,
         watch: &Watch,
@@ -96,13 +100,14 @@ impl Station {
     ) -> Result<Station, BusError> {
         let service = watch.service();
         let bus = Bus::connect(&config.options(service.name(), true)).await?.counting(watch.counts());
-        bus.demand_role(service)?;
         std::fs::create_dir_all(data_dir).map_err(|error| BusError::failed("making data_dir")(&error))?;
         let durable = service.log_durable(instance.get());
         let path = data_dir.join(format!("{durable}.db"));
         // The operator is told once, by the one service that watches the fleet.
         let options = Options { commands: true, pending, doubts: service == Service::Propagator };
-        let (fold, aside) = Fold::open_or_begin(&path, options, bus.signers())?;
+        let (fold, aside) = Fold::open_or_begin(&path, options, &bus.signers())?;
+        bus.learn(fold.signers());
+        demand_role(&bus, service).await?;
         if let Some(aside) = aside {
             let aside = aside.display();
             tracing::warn!(%aside, "the fold was written by an older version; reading the log into a new one");
@@ -144,5 +149,19 @@ impl Station {
         };
         self.bus.close().await;
         ended
+    }
+}
+
+/// A key that the signers file does not list was introduced by an event, or was not: as long as the bus is away nobody
+/// knows.
+async fn demand_role(bus: &Bus, service: Service) -> Result<(), BusError> {
+    loop {
+        match bus.demand_role(service).await {
+            Err(BusError::Failed { what, detail }) => {
+                tracing::warn!(what, %detail, "cannot see yet whether this key was introduced; asking again");
+                tokio::time::sleep(ASKING_AGAIN).await;
+            }
+            done => return done,
+        }
     }
 }

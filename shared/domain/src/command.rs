@@ -4,6 +4,7 @@ use crate::event::{Barrier, CommandId, EventId, RotationId, Use};
 use crate::key::{Digest, KeySpec, Kid, Version};
 use crate::name::{Actor, Address, EdgeId};
 use crate::policy::{Policy, PolicyChange};
+use crate::signer::{Introduced, Listed, Withdrawn};
 use crate::state::State;
 use crate::time::{At, Span};
 use std::collections::BTreeMap;
@@ -136,6 +137,20 @@ pub enum Act {
     RemoveEdge {
         /// Which.
         edge: EdgeId,
+    },
+    /// Introduce a signing key, whose warrant's signature was found to be right.
+    AddSigner {
+        /// Which, as what, by whose word.
+        asked: Introduced,
+        /// What the deciding service's signers file says.
+        listed: Listed,
+    },
+    /// Withdraw a signing key, whose warrant's signature was found to be right.
+    WithdrawSigner {
+        /// Which, why, by whose word.
+        asked: Withdrawn,
+        /// What the deciding service's signers file says.
+        listed: Listed,
     },
 }
 

@@ -11,6 +11,7 @@ use crate::policy::{Policy, PolicyChange};
 use crate::rejection::Rejection;
 use crate::rollback::Plan;
 use crate::schedule;
+use crate::signer;
 use crate::state::State;
 use crate::time::At;
 
@@ -47,7 +48,9 @@ pub(crate) type Decided = Result<Option<(Fact, Option<RotationId>)>, Rejection>;
 fn concerns(act: &Act, address: &Address) -> bool {
     match act {
         Act::SetPolicy { .. } => address.tenant().is_some(),
-        Act::AddEdge { .. } | Act::RemoveEdge { .. } => *address == Address::Installation,
+        Act::AddEdge { .. } | Act::RemoveEdge { .. } | Act::AddSigner { .. } | Act::WithdrawSigner { .. } => {
+            *address == Address::Installation
+        }
         Act::Issue { .. }
         | Act::Rotate { .. }
         | Act::Import { .. }
@@ -82,7 +85,15 @@ fn fact(state: &State, command: &Command) -> Decided {
             Ok(Some((Fact::EdgeRemoved(edge.clone()), None)))
         }
         Act::RemoveEdge { edge } => Err(Rejection::UnknownEdge(edge.clone())),
+        Act::AddSigner { asked, listed } => of_no_rotation(signer::add(listed, &state.signers, asked)),
+        Act::WithdrawSigner { asked, listed } => {
+            of_no_rotation(signer::withdraw(listed, &state.signers, asked))
+        }
     }
+}
+
+fn of_no_rotation(decided: Result<Option<Fact>, Rejection>) -> Decided {
+    decided.map(|fact| fact.map(|fact| (fact, None)))
 }
 
 fn next_version(state: &State) -> Version {

@@ -3,6 +3,7 @@
 use crate::key::{Cause, Digest, KeySpec, KeyState, Kid, Origin, Version};
 use crate::name::{Actor, Address, EdgeId};
 use crate::policy::{Policy, PolicyPatch};
+use crate::signer::{Introduced, Withdrawn};
 use crate::time::At;
 
 macro_rules! id {
@@ -73,6 +74,10 @@ pub enum Fact {
     EdgeAdded(EdgeId),
     /// An edge is off the roster.
     EdgeRemoved(EdgeId),
+    /// A signing key is believed from here on.
+    SignerAdded(Introduced),
+    /// A signing key is not believed any more from here on.
+    SignerWithdrawn(Withdrawn),
 }
 
 /// The names of the facts, as they stand in headers and outcomes.
@@ -94,11 +99,15 @@ pub enum FactKind {
     EdgeAdded,
     /// See [`Fact::EdgeRemoved`].
     EdgeRemoved,
+    /// See [`Fact::SignerAdded`].
+    SignerAdded,
+    /// See [`Fact::SignerWithdrawn`].
+    SignerWithdrawn,
 }
 
 impl FactKind {
     /// Every kind.
-    pub const ALL: [FactKind; 8] = [
+    pub const ALL: [FactKind; 10] = [
         FactKind::KeyIssued,
         FactKind::KeyActivated,
         FactKind::KeySeen,
@@ -107,6 +116,8 @@ impl FactKind {
         FactKind::PolicySet,
         FactKind::EdgeAdded,
         FactKind::EdgeRemoved,
+        FactKind::SignerAdded,
+        FactKind::SignerWithdrawn,
     ];
 }
 
@@ -122,6 +133,8 @@ impl Fact {
             Fact::PolicySet(_) => FactKind::PolicySet,
             Fact::EdgeAdded(_) => FactKind::EdgeAdded,
             Fact::EdgeRemoved(_) => FactKind::EdgeRemoved,
+            Fact::SignerAdded(_) => FactKind::SignerAdded,
+            Fact::SignerWithdrawn(_) => FactKind::SignerWithdrawn,
         }
     }
 
@@ -135,7 +148,9 @@ impl Fact {
             | Fact::RolledBack(_)
             | Fact::PolicySet(_)
             | Fact::EdgeAdded(_)
-            | Fact::EdgeRemoved(_) => None,
+            | Fact::EdgeRemoved(_)
+            | Fact::SignerAdded(_)
+            | Fact::SignerWithdrawn(_) => None,
         }
     }
 
@@ -146,7 +161,12 @@ impl Fact {
             Fact::KeyActivated(activated) => Some(activated.version),
             Fact::KeySeen(used) => Some(used.version),
             Fact::KeyRetired(ended) => Some(ended.version),
-            Fact::RolledBack(_) | Fact::PolicySet(_) | Fact::EdgeAdded(_) | Fact::EdgeRemoved(_) => None,
+            Fact::RolledBack(_)
+            | Fact::PolicySet(_)
+            | Fact::EdgeAdded(_)
+            | Fact::EdgeRemoved(_)
+            | Fact::SignerAdded(_)
+            | Fact::SignerWithdrawn(_) => None,
         }
     }
 
@@ -162,7 +182,12 @@ impl Fact {
                 let withdrawn = restored.withdrawn.iter().map(|(version, _)| *version);
                 restored.restored.iter().copied().chain(withdrawn).collect()
             }
-            Fact::KeySeen(_) | Fact::PolicySet(_) | Fact::EdgeAdded(_) | Fact::EdgeRemoved(_) => Vec::new(),
+            Fact::KeySeen(_)
+            | Fact::PolicySet(_)
+            | Fact::EdgeAdded(_)
+            | Fact::EdgeRemoved(_)
+            | Fact::SignerAdded(_)
+            | Fact::SignerWithdrawn(_) => Vec::new(),
         }
     }
 }

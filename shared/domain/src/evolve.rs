@@ -27,6 +27,7 @@ pub fn evolve(mut state: State, recorded: &Recorded) -> State {
         Fact::EdgeRemoved(edge) => {
             state.edges.remove(edge);
         }
+        Fact::SignerAdded(_) | Fact::SignerWithdrawn(_) => state.signers.take(recorded.seq, &event.fact),
     }
     let version = event.fact.version();
     let done = Done {

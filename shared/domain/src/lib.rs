@@ -13,6 +13,7 @@
 //! - [`event`]: what can have happened
 //! - [`state`]: what is true now, of a keyring, a tenant or the installation
 //! - [`decide()`], [`evolve()`], [`due`]: the machine
+//! - [`signer`]: whose word counts from which position on
 //! - [`rollback`]: what going back does, and what it cannot do
 //! - [`mod@undo`]: when a rotation is undone by itself
 //! - [`schedule`]: when a keyring is rotated by itself, and what keeps it from that
@@ -33,6 +34,7 @@ pub mod policy;
 pub mod rejection;
 pub mod rollback;
 pub mod schedule;
+pub mod signer;
 pub mod state;
 pub mod time;
 pub mod undo;
@@ -44,9 +46,10 @@ pub use due::{next, wants_quiet_proof};
 pub use event::{Event, Fact, Recorded};
 pub use evolve::evolve;
 pub use key::{Digest, Key, KeySpec, KeyState, Kid, Version};
-pub use name::{Actor, Address, Client, EdgeId, KeyringId, Tenant};
+pub use name::{Actor, Address, Client, EdgeId, KeyringId, Service, Tenant};
 pub use past::Cut;
 pub use policy::{Policy, PolicyPatch};
 pub use rejection::Rejection;
+pub use signer::SignerKey;
 pub use state::State;
 pub use time::{At, Span};

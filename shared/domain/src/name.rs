@@ -1,4 +1,4 @@
-//! What is addressed: tenants, clients, edges, and the three kinds of address that a fact can have.
+//! What is addressed: tenants, clients, edges, services, and the three kinds of address that a fact can have.
 
 use crate::rejection::{InvalidText, redacted};
 use std::fmt;
@@ -54,6 +54,40 @@ fn is_name(text: &str) -> bool {
     let alphabet = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
     let first_is_plain = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     first_is_plain && text.len() <= NAME_BYTES_MAX && text.bytes().all(alphabet)
+}
+
+/// A service that folds the log and writes to it: the role of its signing key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Service {
+    /// Mints, rotates, rolls back, sets policies.
+    Issuer,
+    /// Keeps the roster and the signers, passes barriers, releases secrets, writes receipts.
+    Propagator,
+    /// Counts use and proves quiet.
+    UsageTracker,
+    /// Retires and revokes.
+    Retirer,
+}
+
+impl Service {
+    /// Every service.
+    pub const ALL: [Service; 4] =
+        [Service::Issuer, Service::Propagator, Service::UsageTracker, Service::Retirer];
+
+    /// The name of the service: its role, its command durable, its program name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Issuer => "issuer",
+            Service::Propagator => "propagator",
+            Service::UsageTracker => "usage-tracker",
+            Service::Retirer => "retirer",
+        }
+    }
+
+    /// The durable by which one instance replays the log: each replica folds all of it.
+    pub fn log_durable(self, instance: u32) -> String {
+        format!("{}-{instance}", self.name())
+    }
 }
 
 /// Who asked: free text of at most [`FREE_TEXT_BYTES_MAX`] printable bytes, for people and audits.
@@ -168,7 +202,7 @@ pub enum Address {
     Keyring(KeyringId),
     /// A whole tenant: its policy.
     Tenant(Tenant),
-    /// The installation: its roster of edges.
+    /// The installation: its roster of edges and its signers.
     Installation,
 }
 

@@ -1,7 +1,8 @@
 //! Why a command was refused, worded as facts. Codes are part of the contract.
 
 use crate::key::Version;
-use crate::name::EdgeId;
+use crate::name::{EdgeId, Service};
+use crate::signer::{INTRODUCED_MAX, SignerKey};
 use std::fmt;
 
 /// Text from outside that is no name, id or free text of ours.
@@ -85,6 +86,28 @@ pub enum Rejection {
     UnknownEdge(EdgeId),
     /// A policy that contradicts itself.
     ContradictoryPolicy(&'static str),
+    /// Whoever stands for a change of the signers may not: of a role to be introduced, or of a withdrawal.
+    NotEntitled {
+        /// Whose signature it has.
+        by: SignerKey,
+        /// The role that a key is introduced for; none for a withdrawal.
+        role: Option<Service>,
+    },
+    /// A key that was withdrawn never comes back.
+    SignerWithdrawn(SignerKey),
+    /// The key signs as another role.
+    SignerHasRole {
+        /// Which.
+        key: SignerKey,
+        /// As what.
+        role: Service,
+    },
+    /// The key signs nothing that is believed.
+    UnknownSigner(SignerKey),
+    /// Nobody would be left to sign as this role.
+    LastSigner(Service),
+    /// As many keys stand as a role may introduce by itself.
+    TooManySigners(Service),
 }
 
 impl Rejection {
@@ -108,6 +131,12 @@ impl Rejection {
             Rejection::NothingToRestore => "nothing_to_restore",
             Rejection::UnknownEdge(_) => "unknown_edge",
             Rejection::ContradictoryPolicy(_) => "contradictory_policy",
+            Rejection::NotEntitled { .. } => "not_entitled",
+            Rejection::SignerWithdrawn(_) => "signer_withdrawn",
+            Rejection::SignerHasRole { .. } => "signer_has_role",
+            Rejection::UnknownSigner(_) => "unknown_signer",
+            Rejection::LastSigner(_) => "last_signer",
+            Rejection::TooManySigners(_) => "too_many_signers",
         }
     }
 }
@@ -141,6 +170,30 @@ impl fmt::Display for Rejection {
             Rejection::NothingToRestore => f.write_str("going back there would restore nothing"),
             Rejection::UnknownEdge(edge) => write!(f, "edge {edge} is not on the roster"),
             Rejection::ContradictoryPolicy(detail) => f.write_str(detail),
+            Rejection::NotEntitled { by, role: Some(role) } => write!(
+                f,
+                "{by} may not introduce a signer: sign with the root's seed or that of a standing {}",
+                role.name()
+            ),
+            Rejection::NotEntitled { by, role: None } => {
+                write!(f, "{by} is no root of the signers file; only a root withdraws a signer")
+            }
+            Rejection::SignerWithdrawn(key) => {
+                write!(f, "{key} was withdrawn, and a withdrawn key never comes back; make a new one")
+            }
+            Rejection::SignerHasRole { key, role } => {
+                write!(f, "{key} signs as {} already; each role has keys of its own", role.name())
+            }
+            Rejection::UnknownSigner(key) => write!(f, "{key} is no signer's key"),
+            Rejection::LastSigner(role) => {
+                write!(f, "it is the last key that signs as {}; introduce its successor first", role.name())
+            }
+            Rejection::TooManySigners(role) => write!(
+                f,
+                "{INTRODUCED_MAX} keys that were introduced by a key of the role sign as {}; withdraw some, or sign \
+                 with the root's seed",
+                role.name()
+            ),
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::event::{CommandId, EventId, FactKind, RotationId};
 use crate::key::{Key, Kid, Version};
 use crate::name::EdgeId;
 use crate::policy::{Policy, PolicyPatch};
+use crate::signer::Learned;
 use crate::time::{At, Span};
 use std::collections::BTreeMap;
 
@@ -20,6 +21,8 @@ pub struct State {
     pub policies: Vec<(u64, PolicyPatch)>,
     /// The installation's roster: each edge with the position of its `EdgeAdded`.
     pub edges: BTreeMap<EdgeId, u64>,
+    /// The installation's signers, as far as events said who they are.
+    pub signers: Learned,
     /// The commands that had an effect, with the event that each made.
     pub done: BTreeMap<CommandId, Done>,
 }

@@ -85,6 +85,7 @@ impl Fold {
     pub fn open(path: &Path, options: Options, signers: Arc<Signers>) -> Result<Self, TableError> {
         let connection = schema::open(path)?;
         let (head, parts) = (head::read(&connection)?, Parts::load(&connection)?);
+        let signers = known_signers(&connection, &parts, &signers)?;
         Ok(Self { connection, options, signers, parts, head })
     }
 
@@ -118,7 +119,7 @@ impl Fold {
         self.connection.path().filter(|path| !path.is_empty()).map(Path::new)
     }
 
-    /// Whom it believes.
+    /// Whom it believes where it stands: its signers file, and what the events that it applied say.
     pub fn signers(&self) -> &Arc<Signers> {
         &self.signers
     }
@@ -140,7 +141,8 @@ impl Fold {
         })
     }
 
-    /// As [`Fold::apply`], with messages whose signatures were checked already, against the same signers.
+    /// As [`Fold::apply`], with messages whose signatures were checked already. Those that were checked before a change
+    /// of the signers was applied are checked again.
     ///
     /// # Errors
     /// As [`Fold::apply`].
@@ -150,7 +152,9 @@ impl Fold {
         notes: &[(&str, Vec<u8>)],
     ) -> Result<Applied, TableError> {
         self.commit(notes, |work| {
-            batch.into_iter().try_for_each(|Weighed { message, opinion }| work.apply(&message, |_| opinion))
+            batch.into_iter().try_for_each(|Weighed { message, opinion }| {
+                work.apply(&message, |signers| opinion.renewed(&message, signers))
+            })
         })
     }
 
@@ -173,15 +177,16 @@ impl Fold {
         work: impl FnOnce(&mut Work<'_>) -> Result<(), TableError>,
     ) -> Result<Applied, TableError> {
         let transaction = self.connection.transaction()?;
-        let mut begun = Work::begin(&transaction, self.options, &self.signers, &mut self.parts, self.head);
+        let signers = Arc::clone(&self.signers);
+        let mut begun = Work::begin(&transaction, self.options, signers, &mut self.parts, self.head);
         work(&mut begun)?;
-        let (head, applied) = begun.finish()?;
+        let (head, applied, signers) = begun.finish()?;
         put_head(&transaction, head)?;
         for (name, value) in notes {
             put_note(&transaction, name, value)?;
         }
         transaction.commit()?;
-        self.head = head;
+        (self.head, self.signers) = (head, signers);
         Ok(applied)
     }
 
@@ -215,6 +220,7 @@ impl Fold {
         }
         transaction.commit()?;
         (self.head, self.parts) = (head, parts);
+        self.signers = known_signers(&self.connection, &self.parts, &self.signers)?;
         Ok(())
     }
 
@@ -322,6 +328,17 @@ impl Fold {
     pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, TableError> {
         read_note(&self.connection, name)
     }
+}
+
+/// Whom a reader believes by its signers file and what is stored.
+fn known_signers(
+    connection: &Connection,
+    parts: &Parts,
+    listed: &Signers,
+) -> Result<Arc<Signers>, TableError> {
+    let subject = subject::event(&Address::Installation);
+    let held = rows::load(connection, parts, &subject)?;
+    Ok(Arc::new(listed.knowing(&held.loaded.state.signers)))
 }
 
 /// Looks over a database that another connection of this process writes: every row as it stands at one

@@ -94,6 +94,11 @@ impl<'a> Unpack<'a> {
         Ok(base.wrapping_add((folded >> 1) ^ (folded & 1).wrapping_neg()))
     }
 
+    /// Whether nothing is left.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// That nothing is left.
     pub(crate) fn end(self) -> Result<(), Malformed> {
         if self.0.is_empty() { Ok(()) } else { Err(wrong("it has more after its end")) }

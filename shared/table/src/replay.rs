@@ -64,6 +64,9 @@ impl Replay {
                 watch(&self.state, &recorded);
                 self.state = evolve(std::mem::take(&mut self.state), &recorded);
                 self.prev = Some(payload_hash(&message.payload));
+                if let Some(signers) = self.signers.after(message.seq, &recorded.event.fact) {
+                    self.signers = Arc::new(signers);
+                }
                 Ok(recorded)
             }
             Err(doubt) => {
@@ -73,6 +76,16 @@ impl Replay {
                 Err(doubt)
             }
         }
+    }
+
+    /// Goes on by what is known of signers now: they judge what lies before as those did that were known then.
+    pub fn believe(&mut self, signers: &Arc<Signers>) {
+        self.signers = Arc::clone(signers);
+    }
+
+    /// Who is believed after what was taken. Of the installation's own address these are all who are.
+    pub fn signers(&self) -> &Arc<Signers> {
+        &self.signers
     }
 
     /// Why the address stays as it is, when it does.

@@ -14,19 +14,26 @@ use keywheel_wire::signers::Signers;
 pub(crate) struct Opinion {
     read: Result<Read, Doubt>,
     payload_hash: [u8; 32],
+    /// The last change of the signers by which it was found.
+    by: u64,
 }
 
 impl Opinion {
     pub(crate) fn of(message: &Message, signers: &Signers) -> Self {
-        let Message { seq: _, subject, payload, signed } = message;
-        let read = belief::event(signers, subject, payload, signed.as_ref());
-        Self { read, payload_hash: payload_hash(payload) }
+        let Message { seq, subject, payload, signed } = message;
+        let read = belief::event(signers, *seq, subject, payload, signed.as_ref());
+        Self { read, payload_hash: payload_hash(payload), by: signers.learned().changed() }
+    }
+
+    /// The same as long as the same signers are believed, else what is to be thought now.
+    pub(crate) fn renewed(self, message: &Message, signers: &Signers) -> Self {
+        if self.by == signers.learned().changed() { self } else { Self::of(message, signers) }
     }
 
     /// Of a payload at `subject` that was believed once.
     pub(crate) fn of_believed(subject: &str, payload: &[u8]) -> Self {
         let read = event::read(subject, payload).map_err(|error| Doubt::Skip(error.to_string()));
-        Self { read, payload_hash: payload_hash(payload) }
+        Self { read, payload_hash: payload_hash(payload), by: 0 }
     }
 
     /// The event, if an entitled service wrote it.

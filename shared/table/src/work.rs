@@ -13,12 +13,13 @@ use keywheel_wire::signers::Signers;
 use keywheel_wire::subject;
 use rusqlite::{Transaction, params};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A transaction that is being filled.
 pub(crate) struct Work<'a> {
     transaction: &'a Transaction<'a>,
     options: Options,
-    signers: &'a Signers,
+    signers: Arc<Signers>,
     parts: &'a mut Parts,
     head: Head,
     held: BTreeMap<String, Held>,
@@ -30,7 +31,7 @@ impl<'a> Work<'a> {
     pub(crate) fn begin(
         transaction: &'a Transaction<'a>,
         options: Options,
-        signers: &'a Signers,
+        signers: Arc<Signers>,
         parts: &'a mut Parts,
         head: Head,
     ) -> Self {
@@ -64,7 +65,7 @@ impl<'a> Work<'a> {
         loaded.seq = *seq;
         let believed = match &loaded.frozen {
             Some(reason) => Err(Doubt::Freeze(format!("{subject} is frozen: {reason}"))),
-            None => opinion(self.signers).continuing(subject, loaded.state.revision, loaded.prev),
+            None => opinion(&self.signers).continuing(subject, loaded.state.revision, loaded.prev),
         };
         match believed {
             Ok((read, payload_hash)) => self.fold_in(&mut loaded, message, read, payload_hash)?,
@@ -100,6 +101,9 @@ impl<'a> Work<'a> {
         let recorded = Recorded { seq: message.seq, event: read.event };
         loaded.state = evolve(std::mem::take(&mut loaded.state), &recorded);
         loaded.prev = Some(payload_hash);
+        if let Some(signers) = self.signers.after(message.seq, &recorded.event.fact) {
+            self.signers = Arc::new(signers);
+        }
         if self.options.commands {
             for (command, done) in std::mem::take(&mut loaded.state.done) {
                 done::put(self.transaction, &message.subject, command, &done)?;
@@ -116,8 +120,8 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// Writes the rows that changed, and gives the position after them.
-    pub(crate) fn finish(mut self) -> Result<(Head, Applied), TableError> {
+    /// Writes the rows that changed, and gives the position after them, and who is believed from there on.
+    pub(crate) fn finish(mut self) -> Result<(Head, Applied, Arc<Signers>), TableError> {
         for (subject, Held { loaded, before }) in std::mem::take(&mut self.held) {
             let change = rows::put(self.transaction, self.parts, &subject, &loaded, before)?;
             combine(&mut self.head.digest, &change);
@@ -127,6 +131,6 @@ impl<'a> Work<'a> {
                 *state = loaded.state;
             }
         }
-        Ok((self.head, self.applied))
+        Ok((self.head, self.applied, self.signers))
     }
 }

@@ -4,7 +4,7 @@
 use crate::event::{self, Head, Read};
 use crate::notice::{self, Notice};
 use crate::signature::Signed;
-use crate::signers::Signers;
+use crate::signers::{Signers, When};
 use crate::snapshot::{self, Manifest};
 use crate::subject::{self, Service};
 use keywheel_domain::event::FactKind;
@@ -47,22 +47,27 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// Reads a message of the log as the event that an entitled service wrote there.
+/// Reads the message at `seq` of the log as the event that an entitled service wrote there, for a reader who has
+/// applied what stands before it.
 ///
 /// # Errors
 /// Why it does not count. What anybody could have put there is skipped, and so is what a service says
-/// that is not its to say; only what may well be history freezes.
+/// that is not its to say; only what may well be history freezes. The installation's own address never does: there a
+/// stolen key must be able to be withdrawn.
 pub fn event(
     signers: &Signers,
+    seq: u64,
     subject: &str,
     payload: &[u8],
     signed: Option<&Signed>,
 ) -> Result<Read, Doubt> {
     let skip = |reason: &dyn fmt::Display| Doubt::Skip(bounded(&format!("{subject}: {reason}")));
+    let is_frozen_by = subject != subject::event(&Address::Installation);
     let freeze = |error: &dyn fmt::Display| {
-        Doubt::Freeze(bounded(&format!("{subject} cannot be understood: {error}")))
+        let reason = bounded(&format!("{subject} cannot be understood: {error}"));
+        if is_frozen_by { Doubt::Freeze(reason) } else { Doubt::Skip(reason) }
     };
-    let author = signers.author(signed, subject, payload).map_err(|reason| skip(&reason))?;
+    let author = signers.author(When::At(seq), signed, subject, payload).map_err(|reason| skip(&reason))?;
     let head = event::head(payload).map_err(|error| freeze(&error))?;
     let address = place(signers, &head, subject).map_err(|reason| skip(&reason))?;
     let kind = head.kind().map_err(|error| freeze(&error))?;
@@ -71,7 +76,11 @@ pub fn event(
         return Err(overreach());
     }
     let read = head.open(address, kind).map_err(|error| freeze(&error))?;
-    if is_entitled(author, &read.event.fact) { Ok(read) } else { Err(overreach()) }
+    if !is_entitled(author, &read.event.fact) {
+        return Err(overreach());
+    }
+    signers.admits(seq, &read.event.fact).map_err(|reason| skip(&reason))?;
+    Ok(read)
 }
 
 /// Reasons quote what strangers wrote, and end up in logs and on screens.
@@ -94,9 +103,11 @@ fn place(signers: &Signers, head: &Head<'_>, subject: &str) -> Result<Address, S
 pub fn writes(service: Service, kind: FactKind) -> bool {
     match kind {
         FactKind::KeyIssued | FactKind::RolledBack | FactKind::PolicySet => service == Service::Issuer,
-        FactKind::KeyActivated | FactKind::EdgeAdded | FactKind::EdgeRemoved => {
-            service == Service::Propagator
-        }
+        FactKind::KeyActivated
+        | FactKind::EdgeAdded
+        | FactKind::EdgeRemoved
+        | FactKind::SignerAdded
+        | FactKind::SignerWithdrawn => service == Service::Propagator,
         FactKind::KeySeen => service == Service::UsageTracker,
         FactKind::KeyRetired => match service {
             Service::Retirer | Service::Propagator => true,
@@ -123,23 +134,32 @@ pub fn is_entitled(service: Service, fact: &Fact) -> bool {
         | Fact::RolledBack(_)
         | Fact::PolicySet(_)
         | Fact::EdgeAdded(_)
-        | Fact::EdgeRemoved(_) => true,
+        | Fact::EdgeRemoved(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => true,
     };
     writes(service, fact.kind()) && by_cause
 }
 
-/// Reads a notice as a service that may give it wrote it.
+/// Reads a notice as a service that may give it wrote it. Notices stand in no order with the log: who hears one now
+/// believes no key that was withdrawn, who reads an old one takes it as of the position of which it speaks.
 ///
 /// # Errors
 /// Why it does not count.
 pub fn notice(
     signers: &Signers,
+    heard: Heard,
     subject: &str,
     payload: &[u8],
     signed: Option<&Signed>,
 ) -> Result<Notice, String> {
-    let author = signers.author(signed, subject, payload)?;
-    let notice = notice::read(payload).map_err(|error| bounded(&error.to_string()))?;
+    let read = || notice::read(payload).map_err(|error| bounded(&error.to_string()));
+    let when = match heard {
+        Heard::Live => When::Now,
+        Heard::Stored => read().ok().and_then(|notice| about(&notice)).map_or(When::Now, When::About),
+    };
+    let author = signers.author(when, signed, subject, payload)?;
+    let notice = read()?;
     if let Notice::Head(head) = &notice
         && head.installation.0 != signers.installation().0
     {
@@ -149,6 +169,24 @@ pub fn notice(
         return Ok(notice);
     }
     Err(format!("the {} may not give a {}", author.name(), notice.kind()))
+}
+
+/// Whether a notice is heard as it is given, or read later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// As it is given.
+    Live,
+    /// From what is stored.
+    Stored,
+}
+
+/// The position of the log that a notice is about, where it names one.
+fn about(notice: &Notice) -> Option<u64> {
+    match notice {
+        Notice::Receipt(receipt) => Some(receipt.seq),
+        Notice::Alarm(alarm) => alarm.seq,
+        Notice::Head(head) => Some(head.seq),
+    }
 }
 
 /// The alarm that a rotation is undone by itself: the usage-tracker's only one.
@@ -174,7 +212,7 @@ pub fn snapshot(
     payload: &[u8],
     signed: Option<&Signed>,
 ) -> Result<Manifest, String> {
-    let author = signers.author(signed, at, payload)?;
+    let author = signers.author(When::Now, signed, at, payload)?;
     if !takes_snapshots(author) {
         return Err(format!("the {} may not write snapshots", author.name()));
     }

@@ -6,12 +6,14 @@ mod write;
 use crate::Malformed;
 use crate::policy::{WirePatch, whole};
 use crate::text::{Hex32, Length, Moment};
+use crate::warrant;
 use keywheel_domain::event::{
     Activated, Barrier, CoverBasis, Covered, Ended, Evidence, Fact, FactKind, IssueReason, Issued, OverBasis,
     PassedOver, QuietProof, Restored, Use, Used,
 };
 use keywheel_domain::key::{Cause, Origin, Overlap};
 use keywheel_domain::policy::PolicyPatch;
+use keywheel_domain::signer::{Introduced, Withdrawn};
 use keywheel_domain::{Digest, EdgeId, KeySpec, KeyState, Kid, Policy, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -220,6 +222,24 @@ pub struct EdgeBody {
     edge: String,
 }
 
+/// Body of `SignerAdded`.
+#[derive(Serialize, Deserialize)]
+pub struct SignerAddedBody {
+    key: String,
+    role: String,
+    by: String,
+    signature: String,
+}
+
+/// Body of `SignerWithdrawn`.
+#[derive(Serialize, Deserialize)]
+pub struct SignerWithdrawnBody {
+    key: String,
+    reason: String,
+    by: String,
+    signature: String,
+}
+
 /// The words of event types on the wire.
 pub fn type_word(kind: FactKind) -> &'static str {
     match kind {
@@ -231,6 +251,8 @@ pub fn type_word(kind: FactKind) -> &'static str {
         FactKind::PolicySet => "PolicySet",
         FactKind::EdgeAdded => "EdgeAdded",
         FactKind::EdgeRemoved => "EdgeRemoved",
+        FactKind::SignerAdded => "SignerAdded",
+        FactKind::SignerWithdrawn => "SignerWithdrawn",
     }
 }
 

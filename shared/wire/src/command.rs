@@ -5,11 +5,13 @@ use crate::document::Object;
 use crate::policy::WireChange;
 use crate::subject::Verb;
 use crate::text::{Hex32, Id, Length, Moment};
+use crate::warrant;
 use keywheel_domain::command::{SpecAsked, Which};
 use keywheel_domain::event::{CommandId, RotationId};
 use keywheel_domain::key::SPEC_ENTRIES_MAX;
 use keywheel_domain::name::free_text;
 use keywheel_domain::policy::PolicyChange;
+use keywheel_domain::signer::{Introduced, Withdrawn};
 use keywheel_domain::{Actor, At, Digest, EdgeId, Span, Version};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -97,6 +99,10 @@ pub enum Ask {
     EdgeAdd(EdgeId),
     /// Take an edge off the roster.
     EdgeRemove(EdgeId),
+    /// Introduce a signing key.
+    SignerAdd(Introduced),
+    /// Withdraw a signing key.
+    SignerWithdraw(Withdrawn),
 }
 
 impl Ask {
@@ -113,6 +119,8 @@ impl Ask {
             Ask::Import { .. } => Verb::Import,
             Ask::EdgeAdd(_) => Verb::EdgeAdd,
             Ask::EdgeRemove(_) => Verb::EdgeRemove,
+            Ask::SignerAdd(_) => Verb::SignerAdd,
+            Ask::SignerWithdraw(_) => Verb::SignerWithdraw,
         }
     }
 }
@@ -191,6 +199,8 @@ fn read_fields(verb: Verb, id: CommandId, value: Value) -> Result<Request, Malfo
         Verb::Import => fields::<WireImport>(value)?.read()?,
         Verb::EdgeAdd => fields::<WireEdge>(value)?.read(Ask::EdgeAdd)?,
         Verb::EdgeRemove => fields::<WireEdge>(value)?.read(Ask::EdgeRemove)?,
+        Verb::SignerAdd => fields::<WireSignerAdd>(value)?.read()?,
+        Verb::SignerWithdraw => fields::<WireSignerWithdraw>(value)?.read()?,
     };
     Ok(Request { id, actor: Actor::parse(&actor)?, ask })
 }
@@ -257,6 +267,8 @@ document!(WireImport {
     meta: Option<BTreeMap<String, String>>,
 });
 document!(WireEdge { edge: String });
+document!(WireSignerAdd { key: String, role: String, by: String, signature: String });
+document!(WireSignerWithdraw { key: String, reason: String, by: String, signature: String });
 
 impl WireIssue {
     fn read(self) -> Read {
@@ -340,6 +352,20 @@ impl WireImport {
 impl WireEdge {
     fn read(self, ask: fn(EdgeId) -> Ask) -> Read {
         Ok((self.actor, ask(EdgeId::parse(&self.edge)?)))
+    }
+}
+
+impl WireSignerAdd {
+    fn read(self) -> Read {
+        let asked = warrant::introduced(&self.key, &self.role, &self.by, self.signature)?;
+        Ok((self.actor, Ask::SignerAdd(asked)))
+    }
+}
+
+impl WireSignerWithdraw {
+    fn read(self) -> Read {
+        let asked = warrant::withdrawn(&self.key, &self.reason, &self.by, self.signature)?;
+        Ok((self.actor, Ask::SignerWithdraw(asked)))
     }
 }
 

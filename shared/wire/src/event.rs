@@ -3,7 +3,7 @@
 use crate::Malformed;
 use crate::body::{
     EdgeBody, KeyActivatedBody, KeyIssuedBody, KeyRetiredBody, KeySeenBody, PolicySetBody, RolledBackBody,
-    type_word,
+    SignerAddedBody, SignerWithdrawnBody, type_word,
 };
 use crate::signers::Installation;
 use crate::subject;
@@ -79,6 +79,8 @@ pub fn write(event: &Event, link: Link, of: Installation) -> Result<Vec<u8>, Mal
         Fact::RolledBack(restored) => pack(event, link, of, RolledBackBody::from(restored)),
         Fact::PolicySet(patch) => pack(event, link, of, PolicySetBody::from(patch)),
         Fact::EdgeAdded(edge) | Fact::EdgeRemoved(edge) => pack(event, link, of, EdgeBody::from(edge)),
+        Fact::SignerAdded(asked) => pack(event, link, of, SignerAddedBody::from(asked)),
+        Fact::SignerWithdrawn(asked) => pack(event, link, of, SignerWithdrawnBody::from(asked)),
     }?;
     if payload.len() > EVENT_BYTES_MAX {
         return Err(Malformed::new("body", format!("an event has at most {EVENT_BYTES_MAX} bytes")));
@@ -199,6 +201,8 @@ fn read_fact(kind: FactKind, payload: &[u8]) -> Result<Fact, Malformed> {
         FactKind::PolicySet => Ok(body::<PolicySetBody>(payload)?.into()),
         FactKind::EdgeAdded => body::<EdgeBody>(payload)?.into_fact(Fact::EdgeAdded),
         FactKind::EdgeRemoved => body::<EdgeBody>(payload)?.into_fact(Fact::EdgeRemoved),
+        FactKind::SignerAdded => body::<SignerAddedBody>(payload)?.try_into(),
+        FactKind::SignerWithdrawn => body::<SignerWithdrawnBody>(payload)?.try_into(),
     }
 }
 

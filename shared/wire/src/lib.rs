@@ -11,6 +11,7 @@
 //! - [`text`], [`range`]: instants, spans, ids and address ranges as text
 //! - [`chain`]: the running hash over the log
 //! - [`signature`], [`signers`]: who wrote a message, and who may be believed
+//! - [`warrant`]: the word of a root or an old key for a change of the signers
 //! - [`belief`]: what a reader believes
 
 pub mod belief;
@@ -32,5 +33,6 @@ pub mod snapshot;
 pub mod subject;
 pub mod text;
 pub mod usage;
+pub mod warrant;
 
 pub use malformed::Malformed;

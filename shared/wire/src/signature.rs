@@ -57,6 +57,7 @@ impl Signer {
 }
 
 /// Somebody else's key, to check signatures with.
+#[derive(Clone)]
 pub struct Verifier(KeyPair);
 
 impl Verifier {

@@ -3,6 +3,7 @@
 
 use crate::Malformed;
 use crate::snapshot::Slot;
+pub use keywheel_domain::Service;
 use keywheel_domain::{Address, Client, EdgeId, KeyringId, Kid, Tenant, Version};
 use std::borrow::Cow;
 
@@ -110,11 +111,15 @@ pub enum Verb {
     EdgeAdd,
     /// Take an edge off the roster.
     EdgeRemove,
+    /// Introduce a signing key.
+    SignerAdd,
+    /// Withdraw a signing key.
+    SignerWithdraw,
 }
 
 impl Verb {
     /// Every verb.
-    pub const ALL: [Verb; 10] = [
+    pub const ALL: [Verb; 12] = [
         Verb::Issue,
         Verb::Rotate,
         Verb::Activate,
@@ -125,6 +130,8 @@ impl Verb {
         Verb::Import,
         Verb::EdgeAdd,
         Verb::EdgeRemove,
+        Verb::SignerAdd,
+        Verb::SignerWithdraw,
     ];
 
     /// The token in subjects.
@@ -140,6 +147,8 @@ impl Verb {
             Verb::Import => "import",
             Verb::EdgeAdd => "edge-add",
             Verb::EdgeRemove => "edge-remove",
+            Verb::SignerAdd => "signer-add",
+            Verb::SignerWithdraw => "signer-withdraw",
         }
     }
 
@@ -147,7 +156,9 @@ impl Verb {
     pub fn decided_by(self) -> Service {
         match self {
             Verb::Issue | Verb::Rotate | Verb::Rollback | Verb::Policy | Verb::Import => Service::Issuer,
-            Verb::Activate | Verb::EdgeAdd | Verb::EdgeRemove => Service::Propagator,
+            Verb::Activate | Verb::EdgeAdd | Verb::EdgeRemove | Verb::SignerAdd | Verb::SignerWithdraw => {
+                Service::Propagator
+            }
             Verb::Retire | Verb::Revoke => Service::Retirer,
         }
     }
@@ -155,40 +166,6 @@ impl Verb {
     /// The filter that takes this verb's commands of all keyrings.
     pub fn filter(self) -> String {
         format!("kw.cmd.*.*.{}", self.word())
-    }
-}
-
-/// A service that folds the log and writes to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Service {
-    /// Mints, rotates, rolls back, sets policies.
-    Issuer,
-    /// Keeps the roster, passes barriers, releases secrets, writes receipts.
-    Propagator,
-    /// Counts use and proves quiet.
-    UsageTracker,
-    /// Retires and revokes.
-    Retirer,
-}
-
-impl Service {
-    /// Every service.
-    pub const ALL: [Service; 4] =
-        [Service::Issuer, Service::Propagator, Service::UsageTracker, Service::Retirer];
-
-    /// The name of the service: its role, its command durable, its program name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Service::Issuer => "issuer",
-            Service::Propagator => "propagator",
-            Service::UsageTracker => "usage-tracker",
-            Service::Retirer => "retirer",
-        }
-    }
-
-    /// The durable by which one instance replays the log: each replica folds all of it.
-    pub fn log_durable(self, instance: u32) -> String {
-        format!("{}-{instance}", self.name())
     }
 }
 

@@ -154,7 +154,14 @@ pub async fn replay(
 pub fn check(messages: &[Message], signers: &Signers) -> f64 {
     let began = Instant::now();
     let checked = log::on_all_cores(messages.iter().collect(), |message: &Message| {
-        signers.author(message.signed.as_ref(), &message.subject, &message.payload).is_ok()
+        signers
+            .author(
+                keywheel_wire::signers::When::At(message.seq),
+                message.signed.as_ref(),
+                &message.subject,
+                &message.payload,
+            )
+            .is_ok()
     });
     let rate = rate(messages.len(), began);
     assert!(checked.into_iter().all(|is_known| is_known));

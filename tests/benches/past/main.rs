@@ -13,7 +13,6 @@ use keywheel_bus::log::Pages;
 use keywheel_domain::{At, Cut};
 use keywheel_table::{History, Message};
 use log::Log;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Measures, and prints a table in Markdown.
@@ -113,7 +112,7 @@ async fn read(bus: &Bus, log: &Log) -> anyhow::Result<Vec<Vec<(Message, At)>>> {
 }
 
 fn believe(bus: &Bus, pages: &[Vec<(Message, At)>]) -> History {
-    let mut history = History::new(Arc::clone(bus.signers()));
+    let mut history = History::new(bus.signers());
     pages.iter().for_each(|page| history.take(page));
     history
 }

@@ -197,7 +197,12 @@ fn words(event: &Event) -> String {
                 format!("KeyRetired    {}: {:?}", ended.version, ended.cause)
             }
         },
-        Fact::RolledBack(_) | Fact::PolicySet(_) | Fact::EdgeAdded(_) | Fact::EdgeRemoved(_) => {
+        Fact::RolledBack(_)
+        | Fact::PolicySet(_)
+        | Fact::EdgeAdded(_)
+        | Fact::EdgeRemoved(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => {
             format!("{:?}", event.fact.kind())
         }
     }

@@ -13,7 +13,6 @@ use keywheel_wire::{event, subject, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -66,7 +65,7 @@ async fn restless(scene: &Scene, fleet: &Fleet, open: &Open, head: u64) -> Vec<S
 /// When the log cannot be read or folded, or an edge does not answer.
 pub async fn write_down(scene: &Scene, fleet: &Fleet, folder: &Path) -> anyhow::Result<()> {
     let options = Options { commands: false, pending: |_: &Event| false, doubts: false };
-    let mut fold = Fold::open(&folder.join("fold.db"), options, Arc::clone(scene.bus.signers()))?;
+    let mut fold = Fold::open(&folder.join("fold.db"), options, scene.bus.signers())?;
     let mut replays = BTreeMap::new();
     let mut from = 1;
     loop {
@@ -90,7 +89,7 @@ pub async fn write_down(scene: &Scene, fleet: &Fleet, folder: &Path) -> anyhow::
 }
 
 fn logged(scene: &Scene, replays: &mut BTreeMap<String, Replay>, message: &Message, stored: u64) -> Entry {
-    let fresh = || Replay::new(Arc::clone(scene.bus.signers()));
+    let fresh = || Replay::new(scene.bus.signers());
     let replay = replays.entry(message.subject.clone()).or_insert_with(fresh);
     let event = match replay.take(message) {
         Ok(_) => event::to_json(&message.payload).unwrap_or(Value::Null),

@@ -65,7 +65,7 @@ impl Log {
 
     fn take(&mut self, scene: &Scene, watched: &Watched, message: &Message) {
         let Ok(address) = keywheel_wire::subject::parse_event(&message.subject) else { return };
-        let fresh = || Replay::new(Arc::clone(scene.bus.signers()));
+        let fresh = || Replay::new(scene.bus.signers());
         let replay = self.replays.entry(address.clone()).or_insert_with(fresh);
         let Ok(recorded) = replay.take(message) else { return };
         let versions = ended_by(&recorded.event.fact);
@@ -92,7 +92,9 @@ fn ended_by(fact: &Fact) -> Vec<u32> {
         | Fact::KeySeen(_)
         | Fact::PolicySet(_)
         | Fact::EdgeAdded(_)
-        | Fact::EdgeRemoved(_) => Vec::new(),
+        | Fact::EdgeRemoved(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => Vec::new(),
     }
 }
 
@@ -101,7 +103,8 @@ async fn take_receipts(scene: &Scene, watched: &Watched, from: u64) -> anyhow::R
     let mut next = from;
     for message in scene.bus.notice_page("receipt", from).await? {
         let Message { seq, subject, payload, signed } = &message;
-        let believed = belief::notice(scene.bus.signers(), subject, payload, signed.as_ref());
+        let believed =
+            belief::notice(&scene.bus.signers(), belief::Heard::Stored, subject, payload, signed.as_ref());
         if let Ok(Notice::Receipt(receipt)) = believed {
             let read = scene.moments.now();
             let ring = ring_of(scene, subject).with_context(|| format!("a receipt at {subject}"));

@@ -58,6 +58,8 @@ fn assert_bounded(request: &Request) {
             label.iter().for_each(|label| assert_free(label));
         }
         Ask::EdgeAdd(edge) | Ask::EdgeRemove(edge) => assert!(edge.as_str().len() <= 63),
+        Ask::SignerAdd(asked) => assert!(asked.key.as_str().len() == 56),
+        Ask::SignerWithdraw(asked) => assert_free(&asked.reason),
     }
 }
 

@@ -84,6 +84,7 @@ pub fn options<'i>() -> jsonschema::ValidationOptions<'i> {
         .should_validate_formats(true)
         .should_ignore_unknown_formats(false)
         .with_format("xkey", |text: &str| keywheel_wire::command::check_recipient("", text).is_ok())
+        .with_format("signer-key", |text: &str| keywheel_wire::warrant::public("", text).is_ok())
         .with_format("address-range", is_address_range)
         .with_keyword("bytesMax", |_, bound: &Value, _: Location| Ok(keyword(BytesMax(number(bound)))))
         .with_keyword("durationMax", |_, bound: &Value, _: Location| {

@@ -16,7 +16,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -78,7 +77,7 @@ impl Case {
         let bus = server.connect("issuer").await;
         let options = Options { commands: true, pending: |_| false, doubts: false };
         let path = folder.path().join("issuer.db");
-        let fold = SharedFold::new(Fold::open(&path, options, Arc::clone(bus.signers())).unwrap());
+        let fold = SharedFold::new(Fold::open(&path, options, bus.signers()).unwrap());
         let follower = Follower::new(bus, fold.clone(), "issuer-1".to_owned());
         let service = tokio::spawn(async move { follower.run(Unobserved, std::future::pending()).await });
         let mut case = Case { server, admin, history, edge, service, fold, known, last, folder };

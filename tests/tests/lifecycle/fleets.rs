@@ -12,7 +12,6 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 const KEYRINGS: usize = 600;
@@ -44,7 +43,7 @@ async fn counts(scene: &Scene, meant: fn(&Fact) -> bool) -> BTreeMap<KeyringId, 
         from = last.seq + 1;
         for message in &page {
             let Ok(Address::Keyring(keyring)) = subject::parse_event(&message.subject) else { continue };
-            let fresh = || Replay::new(Arc::clone(scene.operator.bus.signers()));
+            let fresh = || Replay::new(scene.operator.bus.signers());
             let recorded = replays.entry(keyring.clone()).or_insert_with(fresh).take(message).unwrap();
             *counts.entry(keyring).or_default() += usize::from(meant(&recorded.event.fact));
         }

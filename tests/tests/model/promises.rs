@@ -143,7 +143,9 @@ impl World {
                 | Fact::KeySeen(_)
                 | Fact::KeyRetired(_)
                 | Fact::RolledBack(_)
-                | Fact::PolicySet(_),
+                | Fact::PolicySet(_)
+                | Fact::SignerAdded(_)
+                | Fact::SignerWithdrawn(_),
                 _,
             ) => {}
         }
@@ -211,7 +213,9 @@ impl World {
             | Fact::KeySeen(_)
             | Fact::PolicySet(_)
             | Fact::EdgeAdded(_)
-            | Fact::EdgeRemoved(_) => false,
+            | Fact::EdgeRemoved(_)
+            | Fact::SignerAdded(_)
+            | Fact::SignerWithdrawn(_) => false,
         };
         for n in 0..self.clients.len() {
             let client = &self.clients[n];
@@ -242,5 +246,7 @@ fn counted(fact: &Fact) -> &'static str {
         Fact::PolicySet(_) => "PolicySet",
         Fact::EdgeAdded(_) => "EdgeAdded",
         Fact::EdgeRemoved(_) => "EdgeRemoved",
+        Fact::SignerAdded(_) => "SignerAdded",
+        Fact::SignerWithdrawn(_) => "SignerWithdrawn",
     }
 }

@@ -256,6 +256,10 @@ fn leaves_work(event: &Event) -> bool {
         | Fact::KeyRetired(_)
         | Fact::RolledBack(_)
         | Fact::EdgeRemoved(_) => true,
-        Fact::KeySeen(_) | Fact::PolicySet(_) | Fact::EdgeAdded(_) => false,
+        Fact::KeySeen(_)
+        | Fact::PolicySet(_)
+        | Fact::EdgeAdded(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => false,
     }
 }

@@ -17,7 +17,6 @@ use reqwest::Client;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -203,8 +202,13 @@ fn by_command(log: &[Message], operator: &Operator) -> BTreeMap<u128, Vec<(u64, 
     let mut events: BTreeMap<u128, Vec<(u64, Event)>> = BTreeMap::new();
     for message in log {
         let signed = message.signed.as_ref();
-        let believed =
-            keywheel_wire::belief::event(operator.bus.signers(), &message.subject, &message.payload, signed);
+        let believed = keywheel_wire::belief::event(
+            &operator.bus.signers(),
+            message.seq,
+            &message.subject,
+            &message.payload,
+            signed,
+        );
         if let Ok(read) = believed {
             events.entry(read.event.command.0).or_default().push((message.seq, read.event));
         }
@@ -257,7 +261,7 @@ async fn tables(machine: &Machine, operator: &Operator, http: &Client) -> anyhow
     loop {
         let log = read_log(operator).await?;
         let options = Options { commands: false, pending: |_| false, doubts: false };
-        let mut fold = Fold::open(Path::new(":memory:"), options, Arc::clone(operator.bus.signers()))?;
+        let mut fold = Fold::open(Path::new(":memory:"), options, operator.bus.signers())?;
         let applied = fold.apply(&log, &[])?;
         let wanted = (fold.head().watermark, hex(&fold.head().chain.0), hex(&fold.head().digest));
         let mut differ: Vec<_> =

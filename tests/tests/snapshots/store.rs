@@ -13,7 +13,6 @@ use keywheel_wire::signature::Signer;
 use keywheel_wire::snapshot::{CHUNK_BYTES_MAX, Manifest, Slot};
 use keywheel_wire::subject::{self, HEADER_SIGNATURE, HEADER_SIGNER};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 const NOW: At = At(1_800_000_000_000);
 
@@ -22,7 +21,7 @@ pub async fn folded(server: &Server, folder: &Path, seq: u64) -> (Head, At, Path
     let bus = server.connect("propagator").await;
     let path = folder.join("propagator.db");
     let options = Options { commands: true, pending: |_| false, doubts: true };
-    let fold = SharedFold::new(Fold::open(&path, options, Arc::clone(bus.signers())).unwrap());
+    let fold = SharedFold::new(Fold::open(&path, options, bus.signers()).unwrap());
     let follower = Follower::new(bus.clone(), fold.clone(), "propagator-1".to_owned());
     let mut watermark = follower.watermark();
     let there = async { drop(watermark.wait_for(|at| *at >= seq).await.unwrap()) };

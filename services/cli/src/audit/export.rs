@@ -2,8 +2,10 @@
 
 use super::pages::{Pages, examined};
 use crate::failure::Failure;
+use crate::replay::each_message;
 use crate::session::Session;
 use clap::{Args, ValueEnum};
+use keywheel_audit::examine::Examiner;
 use keywheel_audit::flat::{COLUMNS, cloud_event, inert, row};
 use keywheel_audit::inspect::{Inspector, Scope};
 use keywheel_audit::line::{self, Begin, End, FORMAT};
@@ -14,12 +16,14 @@ use keywheel_domain::{Address, At, Tenant};
 use keywheel_runtime::{exit, plain};
 use keywheel_table::Record;
 use keywheel_wire::chain::Chain;
+use keywheel_wire::signers::Signers;
 use keywheel_wire::text::{Hex32, Id, Moment};
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The options of `audit export`.
 #[derive(Args, Debug)]
@@ -69,7 +73,8 @@ impl Export {
         let target = Target::open(self.file.as_deref())?;
         // Read before the end of the log is asked for, so that it speaks of no more than that.
         let head = session.bus.last_notice(&Address::Installation, "head").await?;
-        let mut sheet = Sheet::new(self.format, target, &self.begin(&session.bus))?;
+        let begin = self.begin(&session.bus).await?;
+        let mut sheet = Sheet::new(self.format, target, &begin, session.bus.signers())?;
         if let (Format::Jsonl, None, None, None, Some(head)) =
             (self.format, &self.tenant, self.from, self.to, &head)
         {
@@ -90,7 +95,7 @@ impl Export {
                 is_done = true;
             }
             live.at(usize::try_from(page.last().map_or(end, |last| last.message.seq)).unwrap_or(usize::MAX));
-            sheet.take(&session.bus, &page, self.from)?;
+            sheet.take(&page, self.from)?;
         }
         let written = sheet.finish()?;
         drop(live);
@@ -101,15 +106,26 @@ impl Export {
         Ok(exit::DONE)
     }
 
-    fn begin(&self, bus: &Bus) -> Begin {
-        Begin {
+    async fn begin(&self, bus: &Bus) -> Result<Begin, Failure> {
+        let is_whole = self.tenant.is_none() && self.from.is_none();
+        let signers = if is_whole { Vec::new() } else { changes(bus).await? };
+        Ok(Begin {
             keywheel_log: FORMAT,
             installation: Id(bus.signers().installation().0),
             tenant: self.tenant.as_ref().map(ToString::to_string),
             from: self.from.map(Moment),
             to: self.to.map(Moment),
-        }
+            signers,
+        })
     }
+}
+
+/// The installation's messages, where they introduced or withdrew signers: a part of the log is checked with them.
+async fn changes(bus: &Bus) -> Result<Vec<Evidence>, Failure> {
+    let mut all = Vec::new();
+    let own = Some(&Address::Installation);
+    each_message(bus, own, 1, |message, _| all.push(Evidence::from(message))).await?;
+    Ok(if bus.signers().learned().is_empty() { Vec::new() } else { all })
 }
 
 /// Where it goes.
@@ -144,15 +160,21 @@ struct Sheet {
     format: Format,
     target: Target,
     has_begun: bool,
-    /// Says which messages count.
+    /// Say which messages count.
     inspector: Inspector,
+    examiner: Examiner,
     chain: Option<Chain>,
     written: u64,
     last: u64,
 }
 
 impl Sheet {
-    fn new(format: Format, mut target: Target, begin: &Begin) -> Result<Self, Failure> {
+    fn new(
+        format: Format,
+        mut target: Target,
+        begin: &Begin,
+        signers: Arc<Signers>,
+    ) -> Result<Self, Failure> {
         match format {
             Format::Jsonl => target.line(&begin.write())?,
             Format::Csv => put_row(&mut target, &COLUMNS.map(str::to_owned))?,
@@ -166,13 +188,14 @@ impl Sheet {
             target,
             has_begun: begin.from.is_none(),
             inspector: Inspector::new(scope),
+            examiner: Examiner::new(signers),
             chain,
             written: 0,
             last: 0,
         })
     }
 
-    fn take(&mut self, bus: &Bus, page: &[Record], from: Option<At>) -> Result<(), Failure> {
+    fn take(&mut self, page: &[Record], from: Option<At>) -> Result<(), Failure> {
         if self.format == Format::Jsonl {
             for record in page {
                 if self.is_meant(record, from) {
@@ -181,7 +204,7 @@ impl Sheet {
             }
             return Ok(());
         }
-        for (record, examined) in page.iter().zip(examined(bus.signers(), page)) {
+        for (record, examined) in page.iter().zip(examined(&mut self.examiner, page)) {
             let counts = self.inspector.take(&record.message, &examined);
             if !self.is_meant(record, from) {
                 continue;
@@ -192,7 +215,7 @@ impl Sheet {
                 put_row(&mut self.target, &printable)?;
                 self.count(record);
             } else {
-                let event = cloud_event(record, &examined, counts, bus.signers().installation());
+                let event = cloud_event(record, &examined, counts, self.examiner.signers().installation());
                 self.put(record, &event.to_string())?;
             }
         }

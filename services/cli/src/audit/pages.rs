@@ -4,11 +4,10 @@ use crate::deadline::Deadline;
 use crate::failure::Failure;
 use crate::outage::Outage;
 use crate::screen::Live;
-use keywheel_audit::examine::{Examined, examine_all};
+use keywheel_audit::examine::{Examined, Examiner};
 use keywheel_bus::{Bus, BusError};
 use keywheel_domain::Tenant;
 use keywheel_table::Record;
-use keywheel_wire::signers::Signers;
 use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 use tokio::task::{JoinHandle, block_in_place};
@@ -50,7 +49,7 @@ impl Pages {
 }
 
 /// Examines a page on every core.
-pub(crate) fn examined(signers: &Signers, page: &[Record]) -> Vec<Examined> {
+pub(crate) fn examined(examiner: &mut Examiner, page: &[Record]) -> Vec<Examined> {
     let threads = available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    block_in_place(|| examine_all(signers, page, threads))
+    block_in_place(|| examiner.examine(page, threads))
 }

@@ -75,7 +75,7 @@ impl Proof {
         let kinds = self.kind.map_or(Kind::ALL.to_vec(), |wanted| vec![wanted.kind()]);
         let (mut made, mut missing) = (Vec::new(), Vec::new());
         for kind in kinds {
-            match proof::make(bus.signers(), kind, rotation, &material) {
+            match proof::make(&bus.signers(), kind, rotation, &material) {
                 Ok(document) => made.push(document),
                 Err(why) => missing.push(format!("no {kind} proof: {why}")),
             }
@@ -107,7 +107,7 @@ fn said(session: &Session<'_>, path: &Path, document: &Document) -> String {
 
 async fn messages(bus: &Bus, address: &Address) -> Result<Vec<Message>, Failure> {
     let mut messages = Vec::new();
-    each_message(bus, Some(address), 1, |message| messages.push(message.clone())).await?;
+    each_message(bus, Some(address), 1, |message, _| messages.push(message.clone())).await?;
     Ok(messages)
 }
 

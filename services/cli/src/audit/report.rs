@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::screen::{Mood, Screen, Shown};
 use crate::session::{Session, now};
 use clap::{Args, ValueEnum};
+use keywheel_audit::examine::Examiner;
 use keywheel_audit::flat::inert;
 use keywheel_audit::inspect::{Inspection, Inspector, Scope};
 use keywheel_audit::register::Register;
@@ -155,11 +156,12 @@ async fn read(session: &Session<'_>, to: At) -> Result<(Register, Inspection), F
     let live = session.screen.progress(usize::try_from(end).unwrap_or(usize::MAX));
     let (mut register, mut inspector) = (Register::default(), Inspector::new(Scope::WHOLE));
     let mut pages = Pages::new(session.bus.clone(), None);
+    let mut examiner = Examiner::new(session.bus.signers());
     loop {
         let page = pages.next(&live).await?;
         let Some(last) = page.last() else { break };
         live.at(usize::try_from(last.message.seq).unwrap_or(usize::MAX));
-        for (record, examined) in page.iter().zip(examined(session.bus.signers(), &page)) {
+        for (record, examined) in page.iter().zip(examined(&mut examiner, &page)) {
             if inspector.take(&record.message, &examined)
                 && let Ok(read) = examined.read
                 && read.event.at < to
@@ -178,9 +180,10 @@ async fn receive(session: &Session<'_>, register: &mut Register) -> Result<(), F
         let page = session.bus.notice_page("receipt", from).await?;
         let Some(last) = page.last() else { return Ok(()) };
         from = last.seq + 1;
+        let signers = session.bus.meet().await?;
         for message in &page {
             let (subject, signed) = (&message.subject, message.signed.as_ref());
-            let read = belief::notice(session.bus.signers(), subject, &message.payload, signed);
+            let read = belief::notice(&signers, belief::Heard::Stored, subject, &message.payload, signed);
             if let Ok(Notice::Receipt(receipt)) = read {
                 register.receive(receipt);
             }

@@ -11,19 +11,21 @@ use crate::session::Session;
 use crate::words::{count, list};
 use clap::Args;
 use futures_util::StreamExt;
+use keywheel_audit::examine::Examiner;
 use keywheel_audit::finding::Wrong;
 use keywheel_audit::inspect::{Inspection, Inspector, Scope, Witness};
 use keywheel_audit::line::{Begin, End};
+use keywheel_audit::proof::Evidence;
 use keywheel_bus::Bus;
 use keywheel_domain::{At, Span};
 use keywheel_runtime::exit;
-use keywheel_table::Record;
 use keywheel_wire::chain::Chain;
 use keywheel_wire::signers::Signers;
 use keywheel_wire::text::{Hex32, Id, Moment, hex};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the end of the log is looked for again where the bus says that there is more.
@@ -143,6 +145,7 @@ impl Heads {
         &mut self,
         session: &Session<'_>,
         inspector: &mut Inspector,
+        signers: &Signers,
         upto: u64,
     ) -> Result<(), Failure> {
         while !self.done && self.reached < upto {
@@ -153,7 +156,7 @@ impl Heads {
             }
             for message in &page {
                 // What nobody believes says nothing about the log.
-                let Ok((witness, created)) = Witness::head(session.bus.signers(), message) else { continue };
+                let Ok((witness, created)) = Witness::head(signers, message) else { continue };
                 self.reached = self.reached.max(witness.seq);
                 if created == self.created {
                     inspector.expect(witness);
@@ -175,12 +178,15 @@ async fn read_all(
 ) -> Result<(), Failure> {
     let live = session.screen.progress(usize::try_from(head).unwrap_or(usize::MAX));
     let mut pages = Pages::new(session.bus.clone(), None);
+    // By the file and what is read here: what else the bus says of signers takes no part.
+    let mut examiner = Examiner::new(Arc::new(session.bus.signers().alone()));
     let mut looks = 0;
     loop {
         let page = pages.next(&live).await?;
         // At the end all that are left: they may speak of more than there is.
         let upto = page.last().map_or(u64::MAX, |last| last.message.seq);
-        heads.feed(session, inspector, upto).await?;
+        let examined = examined(&mut examiner, &page);
+        heads.feed(session, inspector, examiner.signers(), upto).await?;
         if page.is_empty() {
             if inspector.last() >= head.max(inspector.awaited().unwrap_or(0)) || looks == LOOKS_MAX {
                 return Ok(());
@@ -188,21 +194,17 @@ async fn read_all(
             looks += 1;
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        take_page(inspector, session.bus.signers(), &page);
+        for (record, examined) in page.iter().zip(examined) {
+            inspector.take(&record.message, &examined);
+        }
         live.at(usize::try_from(inspector.last()).unwrap_or(usize::MAX));
-    }
-}
-
-fn take_page(inspector: &mut Inspector, signers: &Signers, page: &[Record]) {
-    for (record, examined) in page.iter().zip(examined(signers, page)) {
-        inspector.take(&record.message, &examined);
     }
 }
 
 fn in_file(
     begin: &Begin,
     mut lines: Lines,
-    signers: &Signers,
+    signers: &Arc<Signers>,
     screen: &Screen,
 ) -> Result<Inspection, Failure> {
     if begin.installation.0 != signers.installation().0 {
@@ -212,24 +214,27 @@ fn in_file(
     }
     let live = screen.progress(usize::try_from(lines.size.unwrap_or(0)).unwrap_or(usize::MAX));
     let mut inspector = Inspector::new(begin.scope());
-    let (mut messages, mut end) = (0, None);
+    let mut examiner = Examiner::new(Arc::clone(signers));
+    examiner.meet(&begin.signers.iter().filter_map(|it| it.message().ok()).collect::<Vec<_>>());
+    let (mut messages, mut end, mut head) = (0, None, None);
     loop {
         match lines.next() {
             Part::Page(page) => {
                 messages += page.len() as u64;
-                take_page(&mut inspector, signers, &page);
+                let examined = examined(&mut examiner, &page);
+                head = head.and_then(|head| expect(&mut inspector, examiner.signers(), head));
+                for (record, examined) in page.iter().zip(examined) {
+                    inspector.take(&record.message, &examined);
+                }
                 live.at(usize::try_from(lines.bytes).unwrap_or(usize::MAX));
             }
             Part::Unreadable(detail) => {
                 inspector.find(inspector.last() + 1, None, Wrong::Unreadable(detail));
             }
-            Part::Head(head) => match head.message().and_then(|head| Witness::head(signers, &head)) {
-                Ok((witness, _)) => inspector.expect(witness),
-                Err(why) => {
-                    let detail = format!("the head in the file is not believed: {why}");
-                    inspector.find(inspector.last() + 1, None, Wrong::Unreadable(detail));
-                }
-            },
+            // Who signed it may be introduced by the messages that follow.
+            Part::Head(said) => {
+                head = expect(&mut inspector, examiner.signers(), (said, String::new()));
+            }
             Part::End(said) if end.is_none() => end = Some((said, messages)),
             Part::End(_) => {
                 let detail = "the file goes on after its end".to_owned();
@@ -239,6 +244,10 @@ fn in_file(
         }
     }
     let (last, chain) = (inspector.last(), inspector.chain());
+    if let Some((_, why)) = head {
+        let detail = format!("the head in the file is not believed: {why}");
+        inspector.find(last + 1, None, Wrong::Unreadable(detail));
+    }
     match end {
         None => {
             let detail = "the file ends without its last line: it was cut off".to_owned();
@@ -253,6 +262,21 @@ fn in_file(
         }
     }
     Ok(inspector.finish())
+}
+
+/// Compares with a head in the file; gives it back, with why, where nobody is known who may have signed it.
+fn expect(
+    inspector: &mut Inspector,
+    signers: &Signers,
+    (head, _): (Evidence, String),
+) -> Option<(Evidence, String)> {
+    match head.message().and_then(|head| Witness::head(signers, &head)) {
+        Ok((witness, _)) => {
+            inspector.expect(witness);
+            None
+        }
+        Err(why) => Some((head, why)),
+    }
 }
 
 fn to_json(inspection: &Inspection, part: Option<&Begin>) -> Value {

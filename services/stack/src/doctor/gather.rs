@@ -140,7 +140,7 @@ async fn hear(operator: &Bus, facts: &mut Facts) -> Result<()> {
 
 async fn look_at_log(operator: &Bus, facts: &mut Facts) -> Result<LogFacts> {
     let head = operator.head().await?;
-    let mut roster = Replay::new(Arc::clone(operator.signers()));
+    let mut roster = Replay::new(operator.signers());
     let mut from = 1;
     loop {
         let page = operator.page(from, Some(&Address::Installation)).await?;
@@ -158,9 +158,10 @@ async fn look_at_log(operator: &Bus, facts: &mut Facts) -> Result<LogFacts> {
         facts.edges.entry(id.clone()).or_default().is_on_roster = Some(true);
     }
     let newest = operator.page(head.seq.saturating_sub(CHECKED).max(1), None).await?;
+    let signers = operator.meet().await?;
     let doubt = |message: &keywheel_table::Message| {
-        let read =
-            belief::event(operator.signers(), &message.subject, &message.payload, message.signed.as_ref());
+        let keywheel_table::Message { seq, subject, payload, signed } = message;
+        let read = belief::event(&signers, *seq, subject, payload, signed.as_ref());
         read.err().map(|doubt| (message.seq, doubt.to_string()))
     };
     Ok(LogFacts {

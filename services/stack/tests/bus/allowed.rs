@@ -26,7 +26,6 @@ use keywheel_wire::pulse::Pulse;
 use keywheel_wire::subject::{Service, Verb};
 use keywheel_wire::text::{Hex32, Id, Moment};
 use keywheel_wire::usage::{Report, Usage};
-use std::sync::Arc;
 use std::time::Duration;
 
 const SOURCES: Sources = Sources { now: || At(1_700_000_000_000), fresh_id: id::fresh };
@@ -183,9 +182,7 @@ async fn an_edge_replays_pulses_and_reports() {
     let e1 = edge("e1");
     let bus = rig.connect(&Role::Edge(e1.clone())).await;
     let options = Options { commands: false, pending: |_| false, doubts: false };
-    let fold = SharedFold::new(
-        Fold::open(&rig.home.root().join("edge.db"), options, Arc::clone(bus.signers())).unwrap(),
-    );
+    let fold = SharedFold::new(Fold::open(&rig.home.root().join("edge.db"), options, bus.signers()).unwrap());
     let follower = Follower::new(bus.clone(), fold, "edge-e1".to_owned());
     let mut watermark = follower.watermark();
     let replayed = async {

@@ -34,11 +34,15 @@ fn ours() -> Vec<String> {
         "import",
         "edge-add",
         "edge-remove",
+        "signer-add",
+        "signer-withdraw",
     ];
     let mut rows: Vec<String> = verbs.map(|verb| format!("kw.cmd.acme.web.{verb}")).to_vec();
     let more = [
         "kw.cmd.acme._.policy",
         "kw.cmd._._.edge-add",
+        "kw.cmd._._.signer-add",
+        "kw.cmd._._.signer-withdraw",
         "kw.cmd.>",
         "kw.evt.acme.web",
         "kw.evt.acme._",

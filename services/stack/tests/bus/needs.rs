@@ -138,7 +138,8 @@ const EDGE: &[&str] = &[
     "kw.edge.EDGE.pulse",
     "kw.use.EDGE",
     "$JS.API.STREAM.INFO.KW_EVENTS",
-    // Snapshots, from which it starts.
+    // Snapshots, from which it starts, and who may sign one.
+    "$JS.API.DIRECT.GET.KW_EVENTS",
     "$JS.API.DIRECT.GET.OBJ_KW_SNAPSHOTS",
     // Signed heads of the log, and no other notice.
     "$JS.API.DIRECT.GET.KW_NOTICES.kw.notice._._.head",

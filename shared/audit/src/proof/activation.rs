@@ -58,7 +58,9 @@ pub(super) fn activated(history: &History) -> Result<(&Recorded, &Activated), St
         | Fact::RolledBack(_)
         | Fact::PolicySet(_)
         | Fact::EdgeAdded(_)
-        | Fact::EdgeRemoved(_) => None,
+        | Fact::EdgeRemoved(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => None,
     });
     found.ok_or_else(|| format!("{} was not activated", issued.version))
 }

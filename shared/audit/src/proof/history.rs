@@ -5,7 +5,7 @@ use crate::inspect::{Inspector, Scope};
 use keywheel_domain::event::{Issued, RotationId};
 use keywheel_domain::{Address, At, EdgeId, Fact, Recorded};
 use keywheel_table::Message;
-use keywheel_wire::belief;
+use keywheel_wire::belief::{self, Heard};
 use keywheel_wire::notice::{Notice, Receipt};
 use keywheel_wire::signers::Signers;
 use keywheel_wire::subject;
@@ -86,7 +86,7 @@ impl History {
                 Place::Roster => roster.push(message),
                 Place::Notice(_) => {
                     let Message { seq, subject, payload, signed } = message;
-                    let read = belief::notice(signers, subject, payload, signed.as_ref());
+                    let read = belief::notice(signers, Heard::Stored, subject, payload, signed.as_ref());
                     let unbelieved =
                         |error| format!("evidence: the notice at {seq} is not believed: {error}");
                     if let Notice::Receipt(receipt) = read.map_err(unbelieved)? {
@@ -124,6 +124,8 @@ impl History {
                 Fact::EdgeRemoved(edge) if removed(recorded) => edges.retain(|known| known != edge),
                 Fact::EdgeAdded(_)
                 | Fact::EdgeRemoved(_)
+                | Fact::SignerAdded(_)
+                | Fact::SignerWithdrawn(_)
                 | Fact::KeyIssued(_)
                 | Fact::KeyActivated(_)
                 | Fact::KeySeen(_)
@@ -154,7 +156,7 @@ pub fn believed(signers: &Signers, messages: &[Message]) -> Vec<Message> {
 /// The notices that a service gave which may.
 pub fn given(signers: &Signers, notices: &[Message]) -> Vec<Message> {
     let is_given = |Message { seq: _, subject, payload, signed }: &&Message| {
-        belief::notice(signers, subject, payload, signed.as_ref()).is_ok()
+        belief::notice(signers, Heard::Stored, subject, payload, signed.as_ref()).is_ok()
     };
     notices.iter().filter(is_given).cloned().collect()
 }

@@ -84,7 +84,9 @@ fn ended(recorded: &Recorded) -> Option<&Ended> {
         | Fact::RolledBack(_)
         | Fact::PolicySet(_)
         | Fact::EdgeAdded(_)
-        | Fact::EdgeRemoved(_) => None,
+        | Fact::EdgeRemoved(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => None,
     }
 }
 
@@ -136,7 +138,9 @@ fn uses(before: &[Recorded], of: Version) -> impl DoubleEndedIterator<Item = (u6
         | Fact::RolledBack(_)
         | Fact::PolicySet(_)
         | Fact::EdgeAdded(_)
-        | Fact::EdgeRemoved(_) => None,
+        | Fact::EdgeRemoved(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => None,
     })
 }
 

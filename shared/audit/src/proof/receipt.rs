@@ -57,7 +57,9 @@ fn revoked(history: &History) -> Result<(&Recorded, &Ended), String> {
         | Fact::RolledBack(_)
         | Fact::PolicySet(_)
         | Fact::EdgeAdded(_)
-        | Fact::EdgeRemoved(_) => None,
+        | Fact::EdgeRemoved(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => None,
     });
     found.ok_or_else(|| format!("{} was not revoked", issued.version))
 }

@@ -22,7 +22,13 @@ fn register(upto: usize, with_receipt: bool) -> Register {
         register.take(&Recorded { seq: message.seq, event });
     }
     if with_receipt {
-        let read = belief::notice(&signers, &receipt.subject, &receipt.payload, receipt.signed.as_ref());
+        let read = belief::notice(
+            &signers,
+            belief::Heard::Stored,
+            &receipt.subject,
+            &receipt.payload,
+            receipt.signed.as_ref(),
+        );
         let Ok(Notice::Receipt(receipt)) = read else { panic!("a receipt") };
         register.receive(receipt);
     }

@@ -137,6 +137,6 @@ async fn what_nobody_would_believe_is_not_appended() {
     )
     .await;
     let Err(BusError::NotEntitled(why)) = station else { panic!("a retirer is no issuer") };
-    assert!(why.contains("bus.signers does not list"), "{why}");
+    assert!(why.contains("is the retirer's key, not the issuer's"), "{why}");
     assert_eq!(bus.head().await.unwrap().seq, 0);
 }

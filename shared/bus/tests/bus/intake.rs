@@ -54,6 +54,8 @@ impl Handler for Tiny {
             | Ask::Revoke { .. }
             | Ask::Rollback { .. }
             | Ask::Import { .. }
+            | Ask::SignerAdd(_)
+            | Ask::SignerWithdraw(_)
             | Ask::EdgeAdd(_)
             | Ask::EdgeRemove(_) => panic!("{:?} is asked by no test", request.ask),
         }

@@ -151,7 +151,7 @@ impl Replica {
         eventually("it is connected", || async { bus.connections() == 1 }).await;
         let options = Options { commands: true, pending: |_| false, doubts: false };
         let fold = SharedFold::new(
-            Fold::open(&folder.join(format!("{instance}.db")), options, Arc::clone(bus.signers())).unwrap(),
+            Fold::open(&folder.join(format!("{instance}.db")), options, bus.signers()).unwrap(),
         );
         let follower = Follower::new(bus.clone(), fold.clone(), Service::Issuer.log_durable(instance));
         let watermark = follower.watermark();

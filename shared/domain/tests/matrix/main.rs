@@ -86,7 +86,7 @@ fn addresses() -> String {
     let tenant = Tenant::parse("acme").expect("a name");
     let edge = EdgeId::parse("edge-a").expect("a name");
     let story = scene::rotation();
-    let acts: [(&str, Act); 12] = [
+    let acts: [(&str, Act); 14] = [
         ("issue", acts::issue(7)),
         ("import", acts::import(7)),
         ("rotate", acts::rotate(7)),
@@ -98,6 +98,8 @@ fn addresses() -> String {
         ("set policy", Act::SetPolicy { change: quiet_of_two_hours(), beneath: Policy::default() }),
         ("add edge", Act::AddEdge { edge: edge.clone() }),
         ("remove edge", Act::RemoveEdge { edge: edge.clone() }),
+        ("add signer", acts::add_signer()),
+        ("withdraw signer", acts::withdraw_signer()),
         ("revoke all", acts::revoke_all()),
     ];
     let mut table = Table::new(

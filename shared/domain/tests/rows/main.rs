@@ -9,5 +9,6 @@ mod rolling_back;
 mod scene;
 mod scheduling;
 mod serving;
+mod signing;
 mod superseding;
 mod undoing;

@@ -3,7 +3,8 @@
 use super::{Story, by_hand, versions};
 use keywheel_domain::command::{Minted, Retirement, SpecAsked, Which};
 use keywheel_domain::event::{QuietProof, RotationId, Use};
-use keywheel_domain::{Act, At, Digest, Kid, Policy, Version};
+use keywheel_domain::signer::{Introduced, Listed, Warrant, Withdrawn};
+use keywheel_domain::{Act, At, Digest, Kid, Policy, Service, SignerKey, Version};
 
 /// The nth key: same number, same kid and digest.
 pub fn minted(n: u32) -> Minted {
@@ -76,4 +77,42 @@ pub fn revoke_all() -> Act {
 pub fn back_to(story: &Story, to_seq: u64, revoke_new: bool) -> Act {
     let target = Box::new(story.state_at(to_seq));
     Act::Rollback { to_seq, target, revoke_new, policy: story.policy() }
+}
+
+/// A signing key; nobody's.
+pub fn signer(n: u8) -> SignerKey {
+    let letter = char::from(b'A' + n);
+    SignerKey::parse(&format!("U{}", letter.to_string().repeat(55))).unwrap()
+}
+
+/// A signers file: key 0 issues, key 1 propagates, and key 9 is the root.
+pub fn listed() -> Listed {
+    let keys = [(signer(0), Service::Issuer), (signer(1), Service::Propagator)];
+    Listed { roots: [signer(9)].into(), keys: keys.into() }
+}
+
+fn warrant(by: u8) -> Warrant {
+    Warrant { by: signer(by), signature: String::new() }
+}
+
+/// Introduce a key as an issuer's, by somebody's word.
+pub fn add_signer_by(n: u8, by: u8) -> Act {
+    let asked = Introduced { key: signer(n), role: Service::Issuer, warrant: warrant(by) };
+    Act::AddSigner { asked, listed: listed() }
+}
+
+/// Withdraw a key, by somebody's word.
+pub fn withdraw_signer_by(n: u8, by: u8) -> Act {
+    let asked = Withdrawn { key: signer(n), reason: "leaked".to_owned(), warrant: warrant(by) };
+    Act::WithdrawSigner { asked, listed: listed() }
+}
+
+/// Introduce a second issuer's key.
+pub fn add_signer() -> Act {
+    add_signer_by(2, 9)
+}
+
+/// Withdraw the only issuer's key.
+pub fn withdraw_signer() -> Act {
+    withdraw_signer_by(0, 9)
 }

@@ -38,6 +38,8 @@ pub fn effect(fact: &Fact) -> String {
         Fact::PolicySet(_) => "set policy".to_owned(),
         Fact::EdgeAdded(edge) => format!("add {edge}"),
         Fact::EdgeRemoved(edge) => format!("remove {edge}"),
+        Fact::SignerAdded(asked) => format!("introduce a {}", asked.role.name()),
+        Fact::SignerWithdrawn(_) => "withdraw a signer".to_owned(),
     }
 }
 

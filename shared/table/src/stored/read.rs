@@ -6,10 +6,11 @@ use crate::pack::{Unpack, wrong};
 use crate::part::{Grant, Meaning, Part, read_patch};
 use keywheel_domain::event::RotationId;
 use keywheel_domain::key::{Cause, Origin, Overlap, Quiet, Replaces, Seen};
+use keywheel_domain::signer::{Learned, Standing};
 use keywheel_domain::{
-    At, Digest, EdgeId, Key, KeySpec, KeyState, Kid, Policy, PolicyPatch, Span, State, Version,
+    At, Digest, EdgeId, Key, KeySpec, KeyState, Kid, Policy, PolicyPatch, SignerKey, Span, State, Version,
 };
-use keywheel_wire::Malformed;
+use keywheel_wire::{Malformed, warrant};
 use std::collections::BTreeMap;
 
 /// A row as it was read. What its keys have in common with others is not copied.
@@ -29,6 +30,8 @@ pub struct StoredRow<'p> {
     pub policies: Vec<(u64, PolicyPatch)>,
     /// The roster.
     pub edges: BTreeMap<EdgeId, u64>,
+    /// What events said of signers.
+    pub signers: Learned,
 }
 
 /// One version of a row.
@@ -80,12 +83,13 @@ pub fn read<'p>(body: &[u8], parts: &[&'p Part]) -> Result<StoredRow<'p>, Malfor
     let edges = many(has(marks, row_mark::EDGES), &mut from, |from| {
         Ok((EdgeId::parse(from.text()?)?, from.number()?))
     })?;
+    let signers = if from.is_at_end() { Learned::default() } else { read_signers(&mut from)? };
     from.end()?;
     if parts.next().is_some() {
         return Err(wrong("parts are left over"));
     }
     let is_frozen = has(marks, row_mark::FROZEN);
-    Ok(StoredRow { seq, revision, prev, is_frozen, keys, policies, edges: in_order(edges)? })
+    Ok(StoredRow { seq, revision, prev, is_frozen, keys, policies, edges: in_order(edges)?, signers })
 }
 
 impl StoredRow<'_> {
@@ -98,6 +102,7 @@ impl StoredRow<'_> {
             policy: policies.last().map(|(_, patch)| patch.clone()).unwrap_or_default(),
             policies,
             edges: self.edges,
+            signers: self.signers,
             done: BTreeMap::new(),
         };
         Loaded { state, seq: self.seq, prev: self.prev, frozen }
@@ -189,6 +194,22 @@ fn read_key<'p>(
         quiet,
         meta: in_order(meta)?,
     })
+}
+
+fn read_signers(from: &mut Unpack<'_>) -> Result<Learned, Malformed> {
+    let added = (0..from.count()?).map(|_| {
+        let (key, role) = (read_signer(from)?, warrant::role("role", from.text()?)?);
+        Ok((key, Standing { role, since: from.number()?, by: read_signer(from)? }))
+    });
+    let added = in_order(added.collect::<Result<_, Malformed>>()?)?;
+    let withdrawn = (0..from.count()?).map(|_| Ok((read_signer(from)?, from.number()?)));
+    let withdrawn = in_order(withdrawn.collect::<Result<_, Malformed>>()?)?;
+    let learned = Learned { added, withdrawn };
+    if learned.is_empty() { Err(wrong("nothing stands where something should")) } else { Ok(learned) }
+}
+
+fn read_signer(from: &mut Unpack<'_>) -> Result<SignerKey, Malformed> {
+    Ok(SignerKey::parse(from.text()?)?)
 }
 
 fn read_seen(from: &mut Unpack<'_>, issued: u64) -> Result<Seen, Malformed> {

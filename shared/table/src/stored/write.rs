@@ -5,6 +5,7 @@ use crate::fold::Loaded;
 use crate::pack::{put_bytes, put_count, put_number, put_offset};
 use crate::part;
 use keywheel_domain::key::{Cause, Origin, Overlap};
+use keywheel_domain::signer::{Learned, Standing};
 use keywheel_domain::{Key, KeyState, Version};
 
 /// Packs an address without its commands. The same content gives the same bytes.
@@ -41,7 +42,28 @@ pub fn write(loaded: &Loaded) -> Stored {
         put_bytes(to, edge.as_str().as_bytes());
         put_number(to, *seq);
     }
+    if !state.signers.is_empty() {
+        put_signers(to, &state.signers);
+    }
     stored
+}
+
+/// Stands last and only where there is something to say, so that the rows of all others are as they were before there
+/// were such events.
+fn put_signers(to: &mut Vec<u8>, signers: &Learned) {
+    let Learned { added, withdrawn } = signers;
+    put_count(to, added.len());
+    for (key, Standing { role, since, by }) in added {
+        put_bytes(to, key.as_str().as_bytes());
+        put_bytes(to, role.name().as_bytes());
+        put_number(to, *since);
+        put_bytes(to, by.as_str().as_bytes());
+    }
+    put_count(to, withdrawn.len());
+    for (key, seq) in withdrawn {
+        put_bytes(to, key.as_str().as_bytes());
+        put_number(to, *seq);
+    }
 }
 
 fn set(is_set: bool, mark: u64) -> u64 {

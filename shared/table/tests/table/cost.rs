@@ -17,7 +17,14 @@ fn cost_of_signatures() {
 
     let began = Instant::now();
     for message in &log.messages {
-        signers.author(message.signed.as_ref(), &message.subject, &message.payload).unwrap();
+        signers
+            .author(
+                keywheel_wire::signers::When::At(message.seq),
+                message.signed.as_ref(),
+                &message.subject,
+                &message.payload,
+            )
+            .unwrap();
     }
     let bare = rate(began);
     let folder = tempfile::tempdir().unwrap();

@@ -13,5 +13,6 @@ mod keeping;
 mod log;
 mod many;
 mod past;
+mod signing;
 mod snapshots;
 mod storing;

@@ -3,7 +3,8 @@
 use crate::anything::{edge, key_state, kid, patch};
 use keywheel_domain::event::RotationId;
 use keywheel_domain::key::{Origin, Quiet, Replaces, Seen};
-use keywheel_domain::{At, Digest, Key, KeySpec, Policy, Span, State, Version};
+use keywheel_domain::signer::{Learned, Standing};
+use keywheel_domain::{At, Digest, Key, KeySpec, Policy, Service, SignerKey, Span, State, Version};
 use keywheel_table::Loaded;
 use keywheel_table::part::Part;
 use keywheel_table::stored::{self, Stored};
@@ -54,17 +55,27 @@ fn key() -> BoxedStrategy<Key> {
         .boxed()
 }
 
+fn signers() -> BoxedStrategy<Learned> {
+    let key = || "U[A-Z2-7]{55}".prop_map(|text| SignerKey::parse(&text).unwrap());
+    let role = (0..4_usize).prop_map(|n| Service::ALL[n]);
+    let standing = (role, any::<u64>(), key()).prop_map(|(role, since, by)| Standing { role, since, by });
+    (btree_map(key(), standing, 0..3), btree_map(key(), any::<u64>(), 0..3))
+        .prop_map(|(added, withdrawn)| Learned { added, withdrawn })
+        .boxed()
+}
+
 /// The policy in force is always the last that was set, and commands are kept elsewhere.
 fn state() -> BoxedStrategy<State> {
     let keys = btree_map(any::<u32>().prop_map(Version), key(), 0..4);
     let policies = vec((any::<u64>(), patch()), 0..3);
-    (any::<u64>(), keys, policies, btree_map(edge(), any::<u64>(), 0..4))
-        .prop_map(|(revision, keys, policies, edges)| State {
+    (any::<u64>(), keys, policies, btree_map(edge(), any::<u64>(), 0..4), signers())
+        .prop_map(|(revision, keys, policies, edges, signers)| State {
             revision,
             keys,
             policy: policies.last().map(|(_, patch)| patch.clone()).unwrap_or_default(),
             policies,
             edges,
+            signers,
             done: Default::default(),
         })
         .boxed()

@@ -178,3 +178,20 @@ impl EdgeBody {
         Ok(fact(EdgeId::parse(&self.edge)?))
     }
 }
+
+impl TryFrom<SignerAddedBody> for Fact {
+    type Error = Malformed;
+
+    fn try_from(SignerAddedBody { key, role, by, signature }: SignerAddedBody) -> Result<Self, Malformed> {
+        warrant::introduced(&key, &role, &by, signature).map(Fact::SignerAdded)
+    }
+}
+
+impl TryFrom<SignerWithdrawnBody> for Fact {
+    type Error = Malformed;
+
+    fn try_from(body: SignerWithdrawnBody) -> Result<Self, Malformed> {
+        let SignerWithdrawnBody { key, reason, by, signature } = body;
+        warrant::withdrawn(&key, &reason, &by, signature).map(Fact::SignerWithdrawn)
+    }
+}

@@ -156,3 +156,17 @@ impl From<&EdgeId> for EdgeBody {
         Self { edge: edge.to_string() }
     }
 }
+
+impl From<&Introduced> for SignerAddedBody {
+    fn from(Introduced { key, role, warrant }: &Introduced) -> Self {
+        let (by, signature) = (warrant.by.to_string(), warrant.signature.clone());
+        Self { key: key.to_string(), role: role.name().to_owned(), by, signature }
+    }
+}
+
+impl From<&Withdrawn> for SignerWithdrawnBody {
+    fn from(Withdrawn { key, reason, warrant }: &Withdrawn) -> Self {
+        let (by, signature) = (warrant.by.to_string(), warrant.signature.clone());
+        Self { key: key.to_string(), reason: reason.clone(), by, signature }
+    }
+}

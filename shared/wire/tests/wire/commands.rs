@@ -44,7 +44,7 @@ const DOCUMENTS: [&str; 20] = [
     r#"{"id": "22222222-2222-4222-8222-222222222200", "actor": "dana", "colour": "blue"}"#,
 ];
 
-const FIELDS: [(Verb, &str); 60] = [
+const FIELDS: [(Verb, &str); 63] = [
     (Verb::Issue, r#""version": 1"#),
     (Verb::Issue, r#""scopes": "a""#),
     (Verb::Issue, r#""scopes": ["a", 7]"#),
@@ -108,6 +108,9 @@ const FIELDS: [(Verb, &str); 60] = [
     (Verb::Import, r#""digest": "5a5a""#),
     (Verb::Import, r#""digest": "zz5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a""#),
     (Verb::EdgeAdd, r#""edge": "Edge A""#),
+    (Verb::SignerAdd, r#""key": "UABC", "role": "issuer", "by": "UABC", "signature": """#),
+    (Verb::SignerAdd, r#""role": "issuer""#),
+    (Verb::SignerWithdraw, r#""key": "UABC", "reason": "", "by": "UABC", "signature": """#),
 ];
 
 #[test]

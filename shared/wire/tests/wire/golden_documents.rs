@@ -1,7 +1,7 @@
 //! Golden samples of the JSON documents: commands as others publish them, and what is answered.
 
 use crate::golden::{path, pretty, stored};
-use crate::samples::{NOON, RECIPIENT, edge, patch, undoing};
+use crate::samples::{NOON, RECIPIENT, added, edge, patch, undoing, withdrawn};
 use keywheel_domain::command::{SpecAsked, Which};
 use keywheel_domain::event::{CommandId, EventId, FactKind, RotationId};
 use keywheel_domain::policy::{Change, Policy, PolicyChange};
@@ -93,6 +93,8 @@ fn commands() -> Vec<(&'static str, Verb, Ask)> {
         ("import-expires_at", Verb::Import, until),
         ("edge-add", Verb::EdgeAdd, Ask::EdgeAdd(edge("edge-a"))),
         ("edge-remove", Verb::EdgeRemove, Ask::EdgeRemove(edge("edge-a"))),
+        ("signer-add", Verb::SignerAdd, Ask::SignerAdd(added())),
+        ("signer-withdraw", Verb::SignerWithdraw, Ask::SignerWithdraw(withdrawn())),
     ]
 }
 

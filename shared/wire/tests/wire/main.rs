@@ -9,6 +9,7 @@ mod hostile;
 mod next_version;
 mod round_trip;
 mod samples;
+mod signing;
 mod subjects;
 mod trust;
 mod witness;

@@ -66,7 +66,7 @@ fn what_cannot_be_understood_is_named() {
         assert_eq!(error.to_string(), "type: unknown event type `KeyPolished`");
         seen.push(event.fact.kind());
     }
-    assert_eq!(seen.len(), 15);
+    assert_eq!(seen.len(), 17);
     for (name, field, value, expected) in [
         ("KeyRetired", "cause", json!("bored"), "unknown variant `bored`"),
         ("KeyIssued", "origin", json!("found"), "unknown variant `found`"),

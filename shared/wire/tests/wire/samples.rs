@@ -6,11 +6,16 @@ use keywheel_domain::event::{
 };
 use keywheel_domain::key::{Cause, Origin, Overlap};
 use keywheel_domain::policy::{AutoRollback, Class, OnOverlapMax, Policy, PolicyPatch};
+use keywheel_domain::signer::{Introduced, Withdrawn};
 use keywheel_domain::{
-    Actor, Address, At, Digest, EdgeId, Event, Fact, KeySpec, KeyState, KeyringId, Kid, Span, Tenant, Version,
+    Actor, Address, At, Digest, EdgeId, Event, Fact, KeySpec, KeyState, KeyringId, Kid, Service, SignerKey,
+    Span, Tenant, Version,
 };
 use keywheel_wire::event::Link;
+use keywheel_wire::signature::Signer;
 use keywheel_wire::signers::Installation;
+use keywheel_wire::warrant;
+use nkeys::{KeyPair, KeyPairType};
 
 /// 2026-01-31T12:00:00.123Z.
 pub const NOON: At = At(1_769_860_800_123);
@@ -73,7 +78,30 @@ pub fn events() -> Vec<(&'static str, Event, Link)> {
         ),
         ("EdgeAdded", roster(13, Fact::EdgeAdded(edge("edge-a"))), first),
         ("EdgeRemoved", roster(14, Fact::EdgeRemoved(edge("edge-a"))), next(2)),
+        ("SignerAdded", roster(16, Fact::SignerAdded(added())), next(3)),
+        ("SignerWithdrawn", roster(17, Fact::SignerWithdrawn(withdrawn())), next(4)),
     ]
+}
+
+/// A signing key that is the same each time.
+pub fn key(n: u8) -> Signer {
+    let pair = KeyPair::new_from_raw(KeyPairType::User, [n; 32]).unwrap();
+    Signer::from_seed(&pair.seed().unwrap()).unwrap()
+}
+
+pub fn public(n: u8) -> SignerKey {
+    SignerKey::parse(key(n).public()).unwrap()
+}
+
+/// The number of the samples' root.
+pub const ROOT: u8 = 99;
+
+pub fn added() -> Introduced {
+    warrant::add(&key(ROOT), OURS, &public(5), Service::Issuer).unwrap()
+}
+
+pub fn withdrawn() -> Withdrawn {
+    warrant::withdraw(&key(ROOT), OURS, &public(1), "its seed was in a backup that left the house").unwrap()
 }
 
 fn rotated() -> Fact {

@@ -102,7 +102,7 @@ fn literals_are_those_of_the_contract() {
     assert_eq!(subject::pulse(&edge), "kw.edge.e.pulse");
     assert_eq!(subject::notice(&address, "receipt"), "kw.notice.t.c.receipt");
     let words: Vec<_> = Verb::ALL.iter().map(|verb| verb.word()).collect();
-    let expected = "issue rotate activate retire revoke rollback policy import edge-add edge-remove";
+    let expected = "issue rotate activate retire revoke rollback policy import edge-add edge-remove signer-add signer-withdraw";
     assert_eq!(words.join(" "), expected);
     assert_eq!(Service::UsageTracker.log_durable(2), "usage-tracker-2");
     assert_eq!(subject::edge_durable(&edge), "edge-e");

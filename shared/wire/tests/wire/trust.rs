@@ -1,10 +1,10 @@
 //! Who is believed: only an entitled service, in this installation, at this place, word for word.
 
-use crate::samples::{OURS, events};
+use crate::samples::{OURS, ROOT, events, key};
 use keywheel_domain::event::{Ended, FactKind};
 use keywheel_domain::key::Cause;
 use keywheel_domain::{Event, Fact, Version};
-use keywheel_wire::belief::{self, Doubt, is_entitled, writes};
+use keywheel_wire::belief::{self, Doubt, Heard, is_entitled, writes};
 use keywheel_wire::event::{self, Link};
 use keywheel_wire::notice::{self, Notice};
 use keywheel_wire::signature::{Signed, Signer};
@@ -29,13 +29,13 @@ impl Keys {
 
     fn signers(&self) -> Signers {
         let keys = self.0.iter().map(|(service, signer)| (signer.public().to_owned(), *service));
-        Signers::of(OURS, keys).unwrap()
+        Signers::rooted(OURS, [key(ROOT).public().to_owned()], keys).unwrap()
     }
 
     /// What readers make of bytes that a service signed for a subject.
     fn judge(&self, service: Service, subject: &str, payload: &[u8]) -> Result<event::Read, Doubt> {
         let signed = self.of(service).sign(subject, payload).unwrap();
-        belief::event(&self.signers(), subject, payload, Some(&signed))
+        belief::event(&self.signers(), 7, subject, payload, Some(&signed))
     }
 }
 
@@ -47,7 +47,11 @@ fn each_event_is_believed_from_its_own_service_alone() {
         let (subject, payload) = (subject::event(&event.address), event::write(&event, link, OURS).unwrap());
         let owners: &[Service] = match &event.fact {
             Fact::KeyIssued(_) | Fact::RolledBack(_) | Fact::PolicySet(_) => &[Service::Issuer],
-            Fact::KeyActivated(_) | Fact::EdgeAdded(_) | Fact::EdgeRemoved(_) => &[Service::Propagator],
+            Fact::KeyActivated(_)
+            | Fact::EdgeAdded(_)
+            | Fact::EdgeRemoved(_)
+            | Fact::SignerAdded(_)
+            | Fact::SignerWithdrawn(_) => &[Service::Propagator],
             Fact::KeySeen(_) => &[Service::UsageTracker],
             Fact::KeyRetired(_) => &[Service::Retirer],
         };
@@ -113,13 +117,14 @@ fn what_is_forged_is_skipped() {
     let (keys, (_, _, subject, payload)) = (Keys::fresh(), issued());
     let signers = keys.signers();
     let sound = keys.of(Service::Issuer).sign(&subject, &payload).unwrap();
-    let judge = |payload: &[u8], signed: Option<&Signed>| belief::event(&signers, &subject, payload, signed);
+    let judge =
+        |payload: &[u8], signed: Option<&Signed>| belief::event(&signers, 7, &subject, payload, signed);
     assert!(judge(&payload, Some(&sound)).is_ok());
 
     skipped(judge(&payload, None), "it is not signed");
     skipped(judge(b"\xc1", None), "it is not signed");
     let stranger = Keys::fresh().of(Service::Issuer).sign(&subject, &payload).unwrap();
-    skipped(judge(&payload, Some(&stranger)), "is not in the signers file");
+    skipped(judge(&payload, Some(&stranger)), "is neither in the signers file nor introduced");
     let swapped = Signed { by: keys.of(Service::Retirer).public().to_owned(), ..sound.clone() };
     skipped(judge(&payload, Some(&swapped)), "not that of the retirer");
     let posed =
@@ -133,7 +138,7 @@ fn what_is_forged_is_skipped() {
         skipped(judge(&flipped, Some(&sound)), "not that of the issuer");
     }
     for other in ["kw.evt.acme.other", "kw.evt.acme._", "kw.evt._._"] {
-        skipped(belief::event(&signers, other, &payload, Some(&sound)), "not that of the issuer");
+        skipped(belief::event(&signers, 7, other, &payload, Some(&sound)), "not that of the issuer");
     }
 }
 
@@ -185,7 +190,8 @@ fn a_reason_is_short_and_plain() {
     let reason = keys.judge(Service::Issuer, &far, &payload).unwrap_err().to_string();
     assert!(reason.chars().count() <= 300, "{reason:?}");
     let signed = Signed { by: format!("U\n{}", "y".repeat(9000)), signature: String::new() };
-    let reason = belief::event(&keys.signers(), &subject, &payload, Some(&signed)).unwrap_err().to_string();
+    let reason =
+        belief::event(&keys.signers(), 7, &subject, &payload, Some(&signed)).unwrap_err().to_string();
     assert!(reason.chars().count() <= 300 && !reason.contains(char::is_control), "{reason:?}");
 }
 
@@ -209,14 +215,14 @@ fn a_notice_is_believed_from_who_may_give_it() {
         let payload = serde_json::to_vec(&notice).unwrap();
         let judge = |service: Service| -> Result<Notice, String> {
             let signed = keys.of(service).sign(&subject, &payload).unwrap();
-            belief::notice(&keys.signers(), &subject, &payload, Some(&signed))
+            belief::notice(&keys.signers(), Heard::Live, &subject, &payload, Some(&signed))
         };
         let believed: Vec<_> = Service::ALL.into_iter().filter(|service| judge(*service).is_ok()).collect();
         assert_eq!(believed, by, "{}", notice.kind());
-        assert!(belief::notice(&keys.signers(), &subject, &payload, None).is_err());
+        assert!(belief::notice(&keys.signers(), Heard::Live, &subject, &payload, None).is_err());
         let signed = keys.of(Service::Propagator).sign(&subject, &payload).unwrap();
         let elsewhere = "kw.notice.acme.other.receipt";
-        assert!(belief::notice(&keys.signers(), elsewhere, &payload, Some(&signed)).is_err());
+        assert!(belief::notice(&keys.signers(), Heard::Live, elsewhere, &payload, Some(&signed)).is_err());
     }
 }
 

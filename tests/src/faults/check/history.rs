@@ -263,7 +263,9 @@ fn softens(fact: &Fact) -> Vec<Version> {
         | Fact::KeyRetired(_)
         | Fact::PolicySet(_)
         | Fact::EdgeAdded(_)
-        | Fact::EdgeRemoved(_) => {}
+        | Fact::EdgeRemoved(_)
+        | Fact::SignerAdded(_)
+        | Fact::SignerWithdrawn(_) => {}
     }
     versions
 }

@@ -27,7 +27,9 @@ pub fn judge(case: &Case<'_>, report: &mut Report) {
             | Fact::RolledBack(_)
             | Fact::PolicySet(_)
             | Fact::EdgeAdded(_)
-            | Fact::EdgeRemoved(_) => {}
+            | Fact::EdgeRemoved(_)
+            | Fact::SignerAdded(_)
+            | Fact::SignerWithdrawn(_) => {}
         }
     }
 }
