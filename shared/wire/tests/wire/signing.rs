@@ -12,7 +12,7 @@ use keywheel_wire::signature::Signed;
 use keywheel_wire::signers::{Installation, Signers, When};
 use keywheel_wire::text::{Hex32, Id, Moment};
 use keywheel_wire::{subject, warrant};
-use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 /// Keys 0 to 3 are listed, one for each role; 4 to 9 are not.
 fn listed() -> Signers {
@@ -95,7 +95,7 @@ fn read(mut signers: Signers, log: &[Written]) -> (Vec<bool>, Signers) {
 }
 
 proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// To read ahead, to join by a snapshot and to ask of the past rest on this.
     #[test]
