@@ -2,7 +2,6 @@
 
 mod check;
 mod export;
-mod file;
 mod pages;
 mod proof;
 mod remembered;

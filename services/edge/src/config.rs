@@ -37,6 +37,10 @@ pub struct Config {
     /// log is read, and each service believed for what is its own to say.
     #[serde(default = "yes")]
     pub snapshots: bool,
+    /// Whether it keeps a copy of the log beside its database, from which a lost log is restored. It takes as much disk as
+    /// the log, and who has none yet reads the whole log first.
+    #[serde(default)]
+    pub keep_log: bool,
     /// How to reach the bus.
     pub bus: BusConfig,
     /// Where to answer.
@@ -210,7 +214,7 @@ mod tests {
             config.http.trusted_proxies,
             ["127.0.0.1/32".parse().unwrap(), "::1/128".parse().unwrap()]
         );
-        assert_eq!((config.grpc.listen, config.snapshots), (None, true));
+        assert_eq!((config.grpc.listen, config.snapshots, config.keep_log), (None, true, false));
         assert_eq!(config.key.0, Brand::default());
     }
 

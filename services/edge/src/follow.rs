@@ -1,5 +1,6 @@
 //! From the log into the table: rows commit first, then they answer, then the watermark is told.
 
+use crate::copy::LogCopy;
 use crate::metrics::{Alarm, Metrics};
 use crate::start;
 use crate::storage::{self, Files};
@@ -12,7 +13,7 @@ use keywheel_domain::verdict::Freshness;
 use keywheel_runtime::retry::Backoff;
 use keywheel_runtime::{Shutdown, clock};
 use keywheel_table::fold::Head;
-use keywheel_table::{Applied, TableError};
+use keywheel_table::{Applied, TableError, Weighed};
 use keywheel_wire::signers::Signers;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,6 +50,7 @@ pub struct Replica {
     data_dir: PathBuf,
     signers: Arc<Signers>,
     files: Arc<Mutex<Files>>,
+    copy: Option<Arc<Mutex<LogCopy>>>,
     doubt: watch::Sender<Option<Doubt>>,
 }
 
@@ -63,12 +65,18 @@ impl Replica {
     ) -> Self {
         let files = Arc::new(Mutex::new(Files::at(&data_dir)));
         let witness = Witness::default();
-        Self { table, fold, metrics, witness, data_dir, signers, files, doubt: watch::channel(None).0 }
+        let doubt = watch::channel(None).0;
+        Self { table, fold, metrics, witness, data_dir, signers, files, copy: None, doubt }
     }
 
     /// With what is known of signed heads.
     pub fn witnessed(self, witness: Witness) -> Self {
         Self { witness, ..self }
+    }
+
+    /// With a copy of the log of its own, where it keeps one.
+    pub fn copying(self, copy: Option<LogCopy>) -> Self {
+        Self { copy: copy.map(|copy| Arc::new(Mutex::new(copy))), ..self }
     }
 
     /// Where the database lies.
@@ -190,6 +198,17 @@ impl Sink for Replica {
         }
     }
 
+    fn copied(&self) -> Option<u64> {
+        let copy = self.copy.as_ref()?;
+        Some(copy.lock().unwrap_or_else(PoisonError::into_inner).last())
+    }
+
+    fn copy(&mut self, log_created: At, messages: &[Weighed]) -> Result<(), BusError> {
+        let Some(copy) = &self.copy else { return Ok(()) };
+        let kept = copy.lock().unwrap_or_else(PoisonError::into_inner).take(log_created, messages);
+        kept.inspect_err(|_| self.metrics.alarm(Alarm::Storage))
+    }
+
     fn notes(&mut self) -> Vec<(&'static str, Vec<u8>)> {
         self.all_notes()
     }
@@ -200,6 +219,8 @@ impl Sink for Replica {
 enum Trouble {
     /// The log is another: apply nothing more of it, go on with what is known.
     Halt,
+    /// Another stream stands in its place: go on with what is known until the log is back.
+    Replaced,
     /// The database is not to be trusted: read the log into a new one.
     Rebuild(String),
     /// What answers is not what is committed: take that.
@@ -214,6 +235,7 @@ fn trouble(error: &BusError) -> Trouble {
     match error {
         BusError::Table(TableError::Diverged { .. }) => Trouble::Halt,
         BusError::Table(TableError::Gap { .. }) => Trouble::Gap,
+        BusError::OtherLog(_) => Trouble::Replaced,
         BusError::Table(error) if error.is_damage() => Trouble::Rebuild(error.to_string()),
         BusError::Table(_)
         | BusError::Unreachable { .. }
@@ -271,6 +293,10 @@ pub async fn run(bus: Bus, durable: String, replica: Replica, snapshots: bool, s
                 replica.table.halt();
                 return;
             }
+            Trouble::Replaced => tokio::select! {
+                () = stop.requested() => return,
+                () = back(&bus, &replica) => {}
+            },
             Trouble::Rebuild(_) => is_lost = true,
             Trouble::Reload(_) => is_lost = replica.load().is_err(),
             Trouble::Gap | Trouble::Passing => {}
@@ -279,6 +305,18 @@ pub async fn run(bus: Bus, durable: String, replica: Replica, snapshots: bool, s
             is_lost = is_kept(&replica, replica.begin_anew()).is_none();
         }
         if !stop.pause(backoff.delay()).await {
+            return;
+        }
+    }
+}
+
+/// Until the log that was followed stands there again: restored, it says so.
+async fn back(bus: &Bus, replica: &Replica) {
+    loop {
+        tokio::time::sleep(KEEP_EVERY).await;
+        let known = replica.fold.log_created().ok().flatten();
+        if bus.head().await.is_ok_and(|head| Some(head.created) == known) {
+            tracing::info!("the log that was followed is back");
             return;
         }
     }
@@ -329,7 +367,7 @@ async fn follow(bus: &Bus, durable: &str, replica: &Replica, stop: &Shutdown) ->
 
 fn tell(replica: &Replica, trouble: Trouble, error: &dyn std::fmt::Display) -> Trouble {
     match &trouble {
-        Trouble::Halt => {
+        Trouble::Halt | Trouble::Replaced => {
             replica.metrics.alarm(Alarm::Diverged);
             tracing::error!(%error, "nothing more is applied; going on with what is known");
         }
@@ -388,6 +426,7 @@ mod tests {
         let damaged = TableError::Damaged { subject: String::new(), detail: String::new() };
         let told = damaged.to_string();
         assert_eq!(trouble(&damaged.into()), Trouble::Rebuild(told));
+        assert_eq!(trouble(&BusError::OtherLog(String::new())), Trouble::Replaced);
         let gap = TableError::Gap { expected: 1, got: 2 };
         assert_eq!(trouble(&gap.into()), Trouble::Gap);
         let failed = BusError::Failed { what: "x", detail: String::new() };

@@ -2,6 +2,7 @@
 //! inside a service.
 
 use crate::config::Config;
+use crate::copy::LogCopy;
 use crate::follow::{self, Replica};
 use crate::http::App;
 use crate::metrics::{Alarm, Metrics};
@@ -115,6 +116,9 @@ impl Upkeep {
         let witness = Witness::restored(head.watermark, opened.heads);
         let fold = SharedFold::new(opened.fold);
         let replica = Replica::new(table, fold, metrics, data_dir, signers).witnessed(witness);
+        let copy =
+            config.keep_log.then(|| LogCopy::open(&config.data_dir, config.bus.signers.installation()));
+        let replica = replica.copying(copy.transpose()?);
         Ok((replica, opened.goodbye))
     }
 

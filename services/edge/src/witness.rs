@@ -141,6 +141,10 @@ async fn look(
         return Ok(None);
     }
     let log = bus.head().await?;
+    if replica.fold.log_created()?.is_some_and(|known| known != log.created) {
+        // Where another stream stands in its place, its end says nothing of the log.
+        return Ok(None);
+    }
     if is_new {
         let said = replica.witness.0.heads.hear(&head, &replica.fold.lock(), log.created);
         if let Heard::Contradicts(reason) = said {

@@ -4,7 +4,7 @@ use crate::serve::Run;
 use clap::{Parser, Subcommand};
 use keywheel_cli::{GlobalOptions, Operator, Output};
 use keywheel_runtime::{exit, plain};
-use keywheel_stack::{Doctor, EdgeCommand, Up};
+use keywheel_stack::{Doctor, EdgeCommand, Restore, Up};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -32,6 +32,7 @@ enum Command {
     #[command(subcommand)]
     Edge(EdgeCommand),
     Doctor(Doctor),
+    Restore(Restore),
     #[command(flatten)]
     Operator(Operator),
 }
@@ -68,6 +69,7 @@ impl Arguments {
             Command::Up(up) => block_on(up.run(&for_stack(&self.options))),
             Command::Edge(edge) => block_on(edge.run(&for_stack(&self.options))),
             Command::Doctor(doctor) => block_on(doctor.run(&for_stack(&self.options))),
+            Command::Restore(restore) => block_on(restore.run(&for_stack(&self.options))),
             Command::Operator(operator) => block_on(keywheel_cli::run(operator, &self.options)),
         }
     }

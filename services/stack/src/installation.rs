@@ -5,8 +5,10 @@ use crate::home::Home;
 use crate::monitor::Monitor;
 use crate::nats_conf::User;
 use crate::permissions::Role;
-use crate::settings::{Server, Settings};
+use crate::settings::{Fleet, Server, Settings};
+use crate::summary;
 use anyhow::{Context as _, Result};
+use keywheel_bus::restore::Standing;
 use keywheel_bus::{Bus, BusConfig, BusError, topology};
 use keywheel_domain::event::CommandId;
 use keywheel_domain::{Address, EdgeId};
@@ -21,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// The port on which servers usually tell about themselves.
 const USUAL_MONITOR: u16 = 8222;
+/// An edge's database in its folder; it is made when there is something to keep.
+const EDGE_DATABASE: &str = "edge.db";
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Connects with the administrator's credential.
 ///
@@ -44,14 +49,27 @@ pub async fn connect_role(home: &Home, server: &Server, role: &Role) -> Result<B
 /// When the bus cannot be reached or does not know the credential.
 pub async fn connect(home: &Home, server: &Server, credentials: PathBuf, role: &Role) -> Result<Bus> {
     // Commands, outcomes and streams are all that these connections are for: they read no event.
-    let signers = Arc::new(Signers::nobody());
+    connect_believing(home, server, credentials, role, Arc::new(Signers::nobody())).await
+}
+
+/// The same for who reads the log too, and believes `signers`.
+///
+/// # Errors
+/// When the bus cannot be reached or does not know the credential.
+pub async fn connect_believing(
+    home: &Home,
+    server: &Server,
+    credentials: PathBuf,
+    role: &Role,
+    signers: Arc<Signers>,
+) -> Result<Bus> {
     let config = BusConfig { url: server.url(), credentials, signers, tls: server.tls(home, &role.name()) };
     let bus = Bus::connect(&config.options(&role.name(), false)).await;
     bus.with_context(|| format!("as {}", role.name()))
 }
 
 /// Copies of each stream of a cluster.
-const CLUSTER_COPIES: usize = 3;
+pub const CLUSTER_COPIES: usize = 3;
 
 /// How many copies each stream has or is to have: as `asked`, else as many as the log has that is there. Where there
 /// is none and somebody else runs the servers, the log is made now, with as many as they can keep apart.
@@ -112,6 +130,32 @@ pub async fn lay_out(
     }
     for difference in topology::verify(admin, copies).await? {
         say(&format!("warning: {difference}"));
+    }
+    Ok(())
+}
+
+/// Where edges of this home have read a log and the bus has none any more, waits until it is restored: an empty one in its
+/// place would be refused by everybody.
+///
+/// # Errors
+/// When the bus cannot be asked.
+pub async fn await_log(admin: &Bus, home: &Home, fleet: &Fleet) -> Result<()> {
+    let has_read = fleet.edges.iter().any(|edge| home.data(&edge.process()).join(EDGE_DATABASE).exists());
+    let mut has_told = false;
+    while has_read {
+        match patiently(async || admin.log_standing().await).await? {
+            Standing::Restored(_) | Standing::Log(_) => return Ok(()),
+            Standing::Nothing | Standing::Empty | Standing::Unfinished(..) => {}
+        }
+        if !has_told {
+            say(&format!(
+                "the log is lost: edges of this home have read one, and the bus has none. Waiting until it is restored: in \
+                 another terminal, keywheel restore --from-edge --home {}",
+                summary::shell(home.root())
+            ));
+            has_told = true;
+        }
+        tokio::time::sleep(LOOK).await;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! `keywheel doctor` says what is wrong with it.
 //!
 //! # Layout
-//! - [`up`], [`edge_cli`], [`snapshot_cli`], [`doctor`]: the commands
+//! - [`up`], [`edge_cli`], [`snapshot_cli`], [`doctor`], [`restore`]: the commands
 //! - [`plan`]: what a start will run, from what the [`home`] remembers ([`settings`]) and the command line says
 //! - [`accounts`], [`permissions`], [`nats_conf`]: who may do what on the bus, as a server configuration
 //! - [`certificates`], [`tls_flags`]: TLS on the bus
@@ -33,6 +33,7 @@ pub mod plan;
 pub mod ports;
 pub mod process_config;
 pub mod ready;
+pub mod restore;
 pub mod secrets;
 pub mod settings;
 pub mod snapshot_cli;
@@ -45,4 +46,5 @@ pub mod verify;
 pub use doctor::Doctor;
 pub use edge_cli::EdgeCommand;
 pub use failure::{Options, Output};
+pub use restore::Restore;
 pub use up::Up;

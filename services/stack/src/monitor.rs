@@ -64,6 +64,17 @@ impl Monitor {
         Ok((!ready).then(|| says["reason"].as_str().unwrap_or("it does not say why").to_owned()))
     }
 
+    /// How far the edge at `url` has applied the log, and its running hash there.
+    ///
+    /// # Errors
+    /// When it does not answer as an edge does.
+    pub async fn position(&self, url: &str) -> Result<(u64, [u8; 32])> {
+        let says = self.ask(&format!("{url}/v1/info")).await?;
+        let seq = says["watermark"].as_u64().with_context(|| format!("{url} is no edge"))?;
+        let chain = text::parse_hex32(says["chain"].as_str().unwrap_or_default());
+        Ok((seq, chain.map_err(anyhow::Error::msg)?))
+    }
+
     /// The port on which that server takes clients.
     ///
     /// # Errors

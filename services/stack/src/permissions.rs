@@ -11,7 +11,7 @@ use keywheel_wire::subject::{self, Service, Verb};
 /// An identity on the bus.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Creates streams and durables. No process keeps its credential.
+    /// Creates streams and durables, and puts a lost log back. No process keeps its credential.
     Admin,
     /// Publishes commands and reads what became of them.
     Operator,
@@ -74,7 +74,8 @@ pub fn of(role: &Role, instances: u32) -> Permissions {
 }
 
 fn admin() -> Permissions {
-    Permissions { publish: vec![format!("{}.>", subject::API)], subscribe: Vec::new() }
+    let publish = vec![format!("{}.>", subject::API), subject::RESTORE_ALL.to_owned()];
+    Permissions { publish, subscribe: Vec::new() }
 }
 
 fn operator() -> Permissions {

@@ -31,6 +31,8 @@ struct EdgeFile {
     id: String,
     data_dir: PathBuf,
     lease: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    keep_log: bool,
     bus: BusTable,
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<ListenTable>,
@@ -91,7 +93,9 @@ pub fn write_service(home: &Home, settings: &Settings, service: Service, instanc
 /// When the system refuses.
 pub fn write_edge(home: &Home, settings: &Settings, edge: &Edge) -> Result<()> {
     let (http, grpc) = (ListenTable { listen: edge.listen }, edge.grpc.map(|listen| ListenTable { listen }));
-    write(home, &edge.process(), &EdgeFile { http: Some(http), grpc, ..edge_file(home, settings, &edge.id) })
+    // On one machine each edge keeps a copy of the log: the bus has only one.
+    let file = EdgeFile { http: Some(http), grpc, keep_log: true, ..edge_file(home, settings, &edge.id) };
+    write(home, &edge.process(), &file)
 }
 
 /// Writes the configuration of an edge inside a service, which does not listen.
@@ -108,6 +112,7 @@ fn edge_file(home: &Home, settings: &Settings, id: &EdgeId) -> EdgeFile {
         id: id.to_string(),
         data_dir: home.data(&process),
         lease: settings.lease.clone(),
+        keep_log: false,
         bus: bus(home, settings, &process),
         http: None,
         grpc: None,
@@ -176,6 +181,7 @@ mod tests {
             id = "e1"
             data_dir = "HOME/data/edge-e1"
             lease = "15s"
+            keep_log = true
 
             [bus]
             url = "tls://127.0.0.1:4222"

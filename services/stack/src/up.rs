@@ -190,6 +190,7 @@ impl Stack<'_> {
     async fn lay_out(&self, layout: &Layout) -> Result<()> {
         let server = &layout.settings.server;
         let admin = connect_admin(self.home, server).await?;
+        installation::await_log(&admin, self.home, &layout.fleet).await?;
         let copies = installation::copies(&admin, server, self.up.stream_copies).await?;
         installation::lay_out(&admin, copies, layout.settings.instances, layout.fleet.ids()).await?;
         admin.close().await;

@@ -276,6 +276,7 @@ fn wait_out(failure: Failure) -> anyhow::Result<()> {
         Failure::Ledger(error) => Err(error.into()),
         Failure::Bus(
             error @ (BusError::Table(_)
+            | BusError::OtherLog(_)
             | BusError::Credentials(_)
             | BusError::Tls(_)
             | BusError::Denied(_)

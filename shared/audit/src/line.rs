@@ -41,6 +41,9 @@ pub struct Begin {
     /// Of a part: the installation's messages, where they introduced or withdrew signers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signers: Vec<Evidence>,
+    /// When the log was created, which tells it from others; older files do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_created: Option<Moment>,
 }
 
 impl Begin {

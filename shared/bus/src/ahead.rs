@@ -8,7 +8,7 @@ use async_nats::jetstream::consumer::Consumer;
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::message::Message as Received;
 use futures_util::StreamExt;
-use keywheel_table::{Message, Weighed};
+use keywheel_table::{Message, Record, Weighed};
 use keywheel_wire::signers::Signers;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,18 +47,22 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    /// Begins to read what `consumer` gives, for a reader that believes `signers`: those of the
+    /// Begins to read what `consumer` gives, for a reader that believes `signers` (with every header, where it `copies` the log): those of the
     /// moment at which a message comes; one that a later change concerns is weighed anew when it is applied. After a pull that brought nothing it
     /// waits until it is asked for more: a reader that then begins anew leaves no pull behind, to which a server of a
     /// cluster would go on sending the messages that the new one waits for.
-    pub(crate) fn begin(consumer: Consumer<Config>, signers: watch::Receiver<Arc<Signers>>) -> Self {
+    pub(crate) fn begin(
+        consumer: Consumer<Config>,
+        signers: watch::Receiver<Arc<Signers>>,
+        copies: bool,
+    ) -> Self {
         let (to, pieces) = mpsc::channel(WAITING);
         let go_on = Arc::new(Notify::new());
         let mut reading = JoinSet::new();
         let asked = Arc::clone(&go_on);
         reading.spawn(async move {
             while !to.is_closed() {
-                let pulled = pull(&consumer, &signers, &to).await;
+                let pulled = pull(&consumer, &signers, copies, &to).await;
                 let (is_over, is_empty) = (pulled.is_err(), matches!(pulled, Ok(0)));
                 // Nobody receives it once this is dropped.
                 let _ = to.send(pulled.map(|taken| Piece { ended: Some(taken), ..Piece::default() })).await;
@@ -108,11 +112,16 @@ impl Ahead {
 async fn pull(
     consumer: &Consumer<Config>,
     signers: &watch::Receiver<Arc<Signers>>,
+    copies: bool,
     to: &mpsc::Sender<Result<Piece, BusError>>,
 ) -> Result<usize, BusError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let messages = consumer.batch().max_messages(PULLED_MAX).expires(PULL).messages().await;
-    let chunks = messages.trying("pulling from the log")?.map(to_message).ready_chunks(CHUNK);
+    let messages = messages.trying("pulling from the log")?;
+    let chunks = match copies {
+        true => messages.map(to_whole_record).ready_chunks(CHUNK).boxed(),
+        false => messages.map(to_record).ready_chunks(CHUNK).boxed(),
+    };
     let signers = signers.clone();
     let believed = move || Arc::clone(&signers.borrow());
     let mut weighed = chunks.map(move |chunk| weigh(chunk, believed())).buffered(cores + 1);
@@ -129,25 +138,36 @@ async fn pull(
 }
 
 async fn weigh(
-    chunk: Vec<Result<Message, BusError>>,
+    chunk: Vec<Result<Record, BusError>>,
     signers: Arc<Signers>,
 ) -> Result<Vec<Weighed>, BusError> {
-    let messages: Vec<Message> = chunk.into_iter().collect::<Result<_, _>>()?;
-    let is_few = messages.len() <= FEW;
-    let weigh = move || messages.into_iter().map(|message| Weighed::new(message, &signers)).collect();
+    let records: Vec<Record> = chunk.into_iter().collect::<Result<_, _>>()?;
+    let is_few = records.len() <= FEW;
+    let weigh = move || records.into_iter().map(|record| Weighed::stored(record, &signers)).collect();
     if is_few {
         return Ok(weigh());
     }
     tokio::task::spawn_blocking(weigh).await.trying("checking what the log brought")
 }
 
-/// As it was received.
-pub(crate) fn to_message(received: Result<Received, async_nats::Error>) -> Result<Message, BusError> {
-    let received = received.trying("reading the log")?;
-    Ok(Message {
-        seq: received.info().trying("reading the log")?.stream_sequence,
+/// As it was received, without the headers that no reader needs.
+pub(crate) fn to_record(received: Result<Received, async_nats::Error>) -> Result<Record, BusError> {
+    const WHAT: &str = "reading the log";
+    let received = received.trying(WHAT)?;
+    let info = received.info().trying(WHAT)?;
+    let (seq, at) = (info.stream_sequence, crate::log::millis(info.published));
+    let message = Message {
+        seq,
         subject: received.subject.to_string(),
         signed: signed(received.headers.as_ref()),
         payload: received.message.payload.into(),
-    })
+    };
+    Ok(Record { message, at, headers: Vec::new() })
+}
+
+/// As it was received, with every header.
+fn to_whole_record(received: Result<Received, async_nats::Error>) -> Result<Record, BusError> {
+    let headers = received.as_ref().ok().and_then(|received| received.headers.as_ref());
+    let headers = headers.map(crate::records::headers).unwrap_or_default();
+    Ok(Record { headers, ..to_record(received)? })
 }

@@ -55,6 +55,9 @@ pub enum BusError {
     /// Something could not be written or read.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// Another stream stands in the place of the log that was followed.
+    #[error("the log is not the one that was followed: {0}")]
+    OtherLog(String),
     /// The process is shutting down.
     #[error("shutting down")]
     Stopped,

@@ -1,6 +1,6 @@
 //! Replay of the log into a fold: in order, without a gap, from where the fold stands, for ever.
 
-use crate::ahead::{Ahead, PULL, Piece, to_message};
+use crate::ahead::{Ahead, PULL, Piece, to_record};
 use crate::error::Trying;
 use crate::heads::{Heard, SharedHeads, steps};
 use crate::log::LogHead;
@@ -111,7 +111,7 @@ pub async fn confirms(
     let Some(message) = first.trying("waiting for the log")? else {
         return Err(BusError::failed("reading the log")(&"it gives no message"));
     };
-    let message = to_message(message)?;
+    let message = to_record(message)?.message;
     let chain = head.chain_before.next(message.seq, &message.subject, &message.payload);
     let continues = message.seq == head.watermark && chain == head.chain;
     Ok(if continues { Ok(()) } else { Err(format!("the log has another message at {}", head.watermark)) })
@@ -122,6 +122,22 @@ pub async fn confirms(
 pub trait Sink: Send {
     /// After each batch, also an empty one of a quiet log. `notes` of the next commit may be added.
     fn applied(&mut self, applied: Applied, head: Head);
+
+    /// Up to where this keeps a copy of the log; nothing where it keeps none. Who keeps one is given every message that
+    /// it lacks, whether the fold has it or not.
+    fn copied(&self) -> Option<u64> {
+        None
+    }
+
+    /// Messages of the log created at `log_created`, believed or not, before any of them is applied: what cannot be
+    /// copied is not applied.
+    ///
+    /// # Errors
+    /// When they cannot be kept, or do not follow what was.
+    fn copy(&mut self, log_created: At, messages: &[Weighed]) -> Result<(), BusError> {
+        let _ = (log_created, messages);
+        Ok(())
+    }
 
     /// Facts of the shell's own to commit together with the next batch.
     fn notes(&mut self) -> Vec<(&'static str, Vec<u8>)> {
@@ -249,12 +265,17 @@ impl Follower {
     /// Ends well when it should begin again.
     async fn follow(&self, sink: &mut impl Sink, wait: &mut Duration) -> Result<Ended, BusError> {
         let connections = self.bus.connections();
-        self.check_identity().await?;
-        let consumer = self.rewind().await?;
-        *wait = Duration::from_millis(100);
         self.believe();
-        let mut ahead = Ahead::begin(consumer, self.signers.subscribe());
-        let (mut confirmed, mut begins) = (self.fold.head().watermark == 0, true);
+        self.check_identity().await?;
+        let copied = sink.copied();
+        let watermark = self.fold.head().watermark;
+        let from = watermark.min(copied.unwrap_or(u64::MAX));
+        // At the watermark itself: the first message then confirms the hash there.
+        let consumer = rewound(&self.bus, &self.durable, from).await?;
+        *wait = Duration::from_millis(100);
+        let created = self.fold.log_created()?.unwrap_or_default();
+        let mut ahead = Ahead::begin(consumer, self.signers.subscribe(), copied.is_some());
+        let (mut confirmed, mut begins) = (watermark == 0, true);
         loop {
             if confirmed {
                 self.fold.confirmed.send_replace(Some(connections));
@@ -263,14 +284,15 @@ impl Follower {
             if self.bus.connections() != connections {
                 return Ok(Ended::Connected);
             }
-            if begins && !rest.is_empty() {
+            if let (true, Some(first)) = (begins, rest.first()) {
                 // A durable of the same name may by now be that of another stream; within one pull it cannot change.
                 self.check_identity().await?;
+                begins_at(from.max(1), first.seq())?;
                 begins = false;
             }
-            if let (false, Some(first)) = (confirmed, rest.first()) {
-                begins_at(self.fold.head().watermark, first.seq())?;
-                confirmed = true;
+            confirmed |= rest.last().is_some_and(|last| last.seq() >= watermark);
+            if copied.is_some() && !rest.is_empty() {
+                tokio::task::block_in_place(|| sink.copy(created, &rest))?;
             }
             while let Some(first) = rest.first() {
                 let stop = self.stop_at(first.seq());
@@ -309,26 +331,22 @@ impl Follower {
     async fn check_identity(&self) -> Result<u64, BusError> {
         let (log, missing) = self.settled_head().await?;
         let head = self.fold.head();
+        match self.fold.log_created()? {
+            Some(known) if known != log.created => {
+                return Err(BusError::OtherLog("it was created anew".to_owned()));
+            }
+            Some(_) => {}
+            None if log.seq < head.watermark => {}
+            None => note_log_created(&mut self.fold.lock(), log.created)?,
+        }
         let diverged = |detail: String| TableError::Diverged { seq: head.watermark, detail };
         if log.seq < head.watermark {
             return Err(diverged(format!("it ends at {}", log.seq)).into());
-        }
-        let created = log.created.0.to_be_bytes().to_vec();
-        let known = self.fold.lock().note(CREATED)?;
-        match known {
-            Some(known) if known != created => return Err(diverged("it was created anew".to_owned()).into()),
-            Some(_) => {}
-            None => drop(self.fold.lock().apply(&[], &[(CREATED, created)])?),
         }
         if missing > 0 {
             return Err(diverged(format!("{missing} of its messages are gone")).into());
         }
         Ok(log.seq)
-    }
-
-    /// Begins at the watermark itself: the first message then confirms the hash there.
-    async fn rewind(&self) -> Result<Consumer<Config>, BusError> {
-        rewound(&self.bus, &self.durable, self.fold.head().watermark).await
     }
 
     fn apply(&self, batch: Vec<Weighed>, sink: &mut impl Sink) -> Result<(), BusError> {

@@ -15,6 +15,7 @@
 //! - [`station`]: what every deciding service starts from
 //! - [`metrics`]: what operators watch at a service
 //! - [`records`]: the log as it is stored, header by header
+//! - [`restore`]: a lost log put back from a copy
 //! - [`results`]: outcomes and intents
 //! - [`parcel`]: sealed secrets, staged and delivered
 //! - [`pulses`], [`reports`], [`notices`]: what goes beside the log; [`heads`]: signed heads, held against it
@@ -45,6 +46,7 @@ pub mod pulses;
 mod queue;
 pub mod records;
 pub mod reports;
+pub mod restore;
 pub mod results;
 pub mod snapshots;
 pub mod station;

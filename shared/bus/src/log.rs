@@ -8,13 +8,14 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, RawMessageErrorKind};
+use async_nats::jetstream::stream::{Info, LastRawMessageErrorKind, RawMessageErrorKind};
 use futures_util::StreamExt;
 use keywheel_domain::{Address, At, Event, Recorded, Tenant};
 use keywheel_table::Message;
 use keywheel_wire::belief::{self, Doubt};
 use keywheel_wire::body::type_word;
 use keywheel_wire::event::{ENVELOPE_V, Link};
+use keywheel_wire::successor::{self, Successor};
 use keywheel_wire::{event, subject, text};
 use std::error::Error;
 use std::time::Duration;
@@ -23,13 +24,15 @@ use std::time::Duration;
 pub const PAGE: u64 = 1000;
 
 const UNCLEAR_ATTEMPTS: u32 = 5;
+const HEAD: &str = "reading the head of the log";
 
 /// The newest position of the log, as its leader says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogHead {
     /// Last sequence; 0 when the log is empty.
     pub seq: u64,
-    /// When the stream was created: another time is another log.
+    /// When the log was created: another time is another log. Where it was lost and restored, that is before its stream
+    /// was.
     pub created: At,
 }
 
@@ -182,9 +185,24 @@ impl Bus {
     /// The same, and how many of the messages up to there the log does not hold any more: none is ever taken away.
     pub(crate) async fn head_and_missing(&self) -> Result<(LogHead, u64), BusError> {
         let stream = self.stream(subject::EVENTS).await?;
-        let info = stream.get_info().await.trying("reading the head of the log")?;
-        let seq = info.state.last_sequence;
-        Ok((LogHead { seq, created: millis(info.created) }, seq.saturating_sub(info.state.messages)))
+        let info = stream.get_info().await.trying(HEAD)?;
+        let head = self.head_of(&info)?;
+        Ok((head, head.seq.saturating_sub(info.state.messages)))
+    }
+
+    /// The head by what is told of the stream: a log that was lost and restored is the one that it was.
+    fn head_of(&self, info: &Info) -> Result<LogHead, BusError> {
+        let notes = &info.config.metadata;
+        if notes.contains_key(successor::RESTORING) {
+            return Err(BusError::failed(HEAD)(&"it is being restored"));
+        }
+        let created = millis(info.created);
+        let restored = Successor::read(notes, &self.signers(), created).unwrap_or_else(|reason| {
+            tracing::warn!(%reason, "it is said that the log was restored; that is not believed");
+            None
+        });
+        let created = restored.map_or(created, |restored| restored.log_created.0);
+        Ok(LogHead { seq: info.state.last_sequence, created })
     }
 
     /// The head of the log as its leader says, with how long ago that has last heard enough of the others to be sure that
@@ -200,7 +218,7 @@ impl Bus {
         let age = majority_age(info.config.num_replicas, heard).ok_or_else(|| {
             BusError::failed("reading the head of the log")(&"its leader hears of too few others")
         })?;
-        Ok((LogHead { seq: info.state.last_sequence, created: millis(info.created) }, age))
+        Ok((self.head_of(&info)?, age))
     }
 
     /// Whether several servers keep the log. Then one that leads no more may tell its head for a moment.

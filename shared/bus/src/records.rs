@@ -2,6 +2,7 @@
 
 use crate::log::{PAGE, stored};
 use crate::{Bus, BusError};
+use async_nats::HeaderMap;
 use keywheel_domain::{Address, Tenant};
 use keywheel_table::{Message, Record};
 use keywheel_wire::subject;
@@ -67,13 +68,18 @@ impl Bus {
 
 fn record(reply: &async_nats::Message) -> Option<Record> {
     let (message, at) = stored(reply)?;
+    Some(Record { message, at, headers: headers(reply.headers.as_ref()?) })
+}
+
+/// Every header that is stored with a message.
+pub(crate) fn headers(given: &HeaderMap) -> Vec<(String, String)> {
     let mut headers = Vec::new();
-    for (name, values) in reply.headers.as_ref()?.iter() {
+    for (name, values) in given.iter() {
         let name: &str = name.as_ref();
         if !ADDED.contains(&name) {
             headers.extend(values.iter().map(|value| (name.to_owned(), value.as_str().to_owned())));
         }
     }
     headers.sort();
-    Some(Record { message, at, headers })
+    headers
 }

@@ -160,6 +160,11 @@ fn are_too_many(error: &CreateStreamError) -> bool {
     matches!(error.kind(), CreateStreamErrorKind::JetStream(error) if TOO_MANY.contains(&error.error_code()))
 }
 
+/// The log's own stream.
+pub(crate) fn log(replicas: usize) -> Config {
+    streams(replicas).swap_remove(0)
+}
+
 /// Creates what is missing, for `instances` replicas of each service. Needs the admin credential.
 /// What exists is left as it is: [`verify`] says where it differs.
 ///

@@ -152,8 +152,8 @@ impl Fold {
         notes: &[(&str, Vec<u8>)],
     ) -> Result<Applied, TableError> {
         self.commit(notes, |work| {
-            batch.into_iter().try_for_each(|Weighed { message, opinion }| {
-                work.apply(&message, |signers| opinion.renewed(&message, signers))
+            batch.into_iter().try_for_each(|Weighed { record, opinion }| {
+                work.apply(&record.message, |signers| opinion.renewed(&record.message, signers))
             })
         })
     }

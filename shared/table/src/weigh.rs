@@ -2,8 +2,8 @@
 //! and its content. This is most of the work of believing, and needs no database, so that messages can be
 //! weighed on all cores while those before them are written.
 
-use crate::Message;
-use keywheel_domain::Event;
+use crate::{Message, Record};
+use keywheel_domain::{At, Event};
 use keywheel_wire::belief::{self, Doubt};
 use keywheel_wire::chain::payload_hash;
 use keywheel_wire::event::{self, Link, Read};
@@ -60,24 +60,34 @@ impl Opinion {
 /// A message with what is to be thought of it by itself. Whether it counts is the fold's to say.
 #[derive(Debug)]
 pub struct Weighed {
-    pub(crate) message: Message,
+    pub(crate) record: Record,
     pub(crate) opinion: Opinion,
 }
 
 impl Weighed {
     /// Weighs a message for a reader that believes `signers`.
     pub fn new(message: Message, signers: &Signers) -> Self {
-        let opinion = Opinion::of(&message, signers);
-        Self { message, opinion }
+        Self::stored(Record { message, at: At(0), headers: Vec::new() }, signers)
+    }
+
+    /// The same with all that is stored of it, for a reader that copies the log.
+    pub fn stored(record: Record, signers: &Signers) -> Self {
+        let opinion = Opinion::of(&record.message, signers);
+        Self { record, opinion }
+    }
+
+    /// The message with all that was given of it.
+    pub fn record(&self) -> &Record {
+        &self.record
     }
 
     /// The message.
     pub fn message(&self) -> &Message {
-        &self.message
+        &self.record.message
     }
 
     /// Its sequence.
     pub fn seq(&self) -> u64 {
-        self.message.seq
+        self.record.message.seq
     }
 }

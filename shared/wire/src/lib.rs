@@ -12,6 +12,7 @@
 //! - [`chain`]: the running hash over the log
 //! - [`signature`], [`signers`]: who wrote a message, and who may be believed
 //! - [`warrant`]: the word of a root or an old key for a change of the signers
+//! - [`successor`]: the statement that makes a stream the log which was lost
 //! - [`belief`]: what a reader believes
 
 pub mod belief;
@@ -31,6 +32,7 @@ pub mod signature;
 pub mod signers;
 pub mod snapshot;
 pub mod subject;
+pub mod successor;
 pub mod text;
 pub mod usage;
 pub mod warrant;

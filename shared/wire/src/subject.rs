@@ -30,6 +30,10 @@ pub const SNAPSHOTS_STREAM: &str = "OBJ_KW_SNAPSHOTS";
 
 /// All events.
 pub const EVENTS_ALL: &str = "kw.evt.>";
+/// Where a lost log's messages are published while it is restored: no service writes there.
+pub const RESTORE_ALL: &str = "kw.restore.>";
+/// What the statement is signed for that makes a stream the log which was lost; nothing is published there.
+pub const SUCCESSOR: &str = "kw.successor";
 /// All results.
 pub const RESULTS_ALL: &str = "kw.res.>";
 /// All usage reports.
@@ -172,6 +176,16 @@ impl Verb {
 /// The durable by which an edge replays the log.
 pub fn edge_durable(edge: &EdgeId) -> String {
     format!("edge-{edge}")
+}
+
+/// Where a message of the log is published while the log is restored.
+///
+/// # Errors
+/// When its subject is not one of the log's.
+pub fn restore(subject: &str) -> Result<String, Malformed> {
+    let place = subject.strip_prefix("kw.evt.").filter(|place| !place.is_empty());
+    let place = place.ok_or_else(|| Malformed::new("subject", "expected one of the log's, kw.evt.…"))?;
+    Ok(format!("kw.restore.{place}"))
 }
 
 /// The one subject of an address in the log.

@@ -136,11 +136,23 @@ async fn a_leaked_credential_is_replaced_and_lets_nobody_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn edges_answer_while_the_bus_is_lost_and_go_on_when_it_is_back() {
     let Some(site) = Site::open("web.key").await else { return };
-    let [well, away, back] = blocks("lost-bus.md").try_into().unwrap();
+    let [well, away, back, wrong, restore, again] = blocks("lost-bus.md").try_into().unwrap();
     site.run("all is well", &well);
     site.stack.signal("nats", Signal::SIGSTOP).unwrap();
     site.run("away", &away);
     site.stack.signal("nats", Signal::SIGCONT).unwrap();
     site.run("back", &back);
+    assert_eq!(site.states("web").await, ["active"]);
+    tokio::task::block_in_place(|| {
+        site.stack.signal("nats", Signal::SIGSTOP).unwrap();
+        for stored in std::fs::read_dir(site.stack.home().join("nats")).unwrap() {
+            std::fs::remove_dir_all(stored.unwrap().path()).unwrap();
+        }
+        site.stack.kill_and_await("nats").unwrap();
+    });
+    let told = site.run("without its data", &wrong);
+    assert!(told.contains("[log_lost]"), "{told}");
+    site.run("restore", &restore);
+    site.run("it goes on", &again);
     assert_eq!(site.states("web").await, ["active"]);
 }

@@ -116,6 +116,7 @@ impl Export {
             from: self.from.map(Moment),
             to: self.to.map(Moment),
             signers,
+            log_created: Some(Moment(bus.head().await?.created)),
         })
     }
 }

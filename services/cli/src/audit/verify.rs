@@ -1,6 +1,5 @@
 //! `keywheel audit verify`: every message of the log checked, on the bus or in a file.
 
-use super::file::{Lines, Part};
 use super::pages::{Pages, examined};
 use super::remembered::Remembered;
 use crate::arguments::GlobalOptions;
@@ -15,6 +14,7 @@ use keywheel_audit::examine::Examiner;
 use keywheel_audit::finding::Wrong;
 use keywheel_audit::inspect::{Inspection, Inspector, Scope, Witness};
 use keywheel_audit::line::{Begin, End};
+use keywheel_audit::lines::{Lines, Part};
 use keywheel_audit::proof::Evidence;
 use keywheel_bus::Bus;
 use keywheel_domain::{At, Span};
@@ -60,7 +60,8 @@ impl Verify {
         let (inspection, part) = match &self.file {
             Some(file) => {
                 let signers = super::signers(self.signers.as_deref(), options)?;
-                let (begin, lines) = Lines::open(file)?;
+                let opened = Lines::open(file).map_err(Failure::usage)?;
+                let (begin, lines) = opened.map_err(|detail| Failure::refused("unreadable", detail))?;
                 (in_file(&begin, lines, &signers, screen)?, Some(begin))
             }
             None => {

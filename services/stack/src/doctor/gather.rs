@@ -1,15 +1,15 @@
 //! What the doctor sees at the bus and of the edges. Everything is asked for a bounded time, and nothing is changed.
 
 use super::facts::{Answer, BusFacts, Facts, LogFacts};
-use crate::installation::monitor_urls;
+use crate::installation::{connect_believing, monitor_urls};
 use crate::monitor::Monitor;
 use crate::permissions::Role;
 use crate::place::Place;
 use crate::settings::Fleet;
 use anyhow::{Context as _, Result};
 use futures_util::StreamExt as _;
+use keywheel_bus::Bus;
 use keywheel_bus::connect::read_signers;
-use keywheel_bus::{Bus, BusConfig};
 use keywheel_domain::{Address, EdgeId};
 use keywheel_runtime::clock;
 use keywheel_table::Replay;
@@ -68,10 +68,8 @@ async fn connect(place: &Place, credentials: PathBuf, role: &Role) -> Result<Bus
     let server = &place.settings.server;
     // What cannot be read of it is a finding of its own; without it nothing is believed.
     let signers = read_signers(&place.signers).unwrap_or_else(|_| Arc::new(Signers::nobody()));
-    let config =
-        BusConfig { url: server.url(), credentials, signers, tls: server.tls(&place.home, &role.name()) };
-    let options = config.options(&role.name(), false);
-    let connected = tokio::time::timeout(CONNECT, Bus::connect(&options));
+    let connecting = connect_believing(&place.home, server, credentials, role, signers);
+    let connected = tokio::time::timeout(CONNECT, connecting);
     Ok(connected.await.context("it does not answer")??)
 }
 

@@ -76,8 +76,15 @@ fn a_signed_head_is_a_witness_and_nothing_else_is() {
 
 #[test]
 fn the_first_line_says_what_can_be_checked() {
-    let whole =
-        Begin { keywheel_log: 1, installation: Id(7), tenant: None, from: None, to: None, signers: vec![] };
+    let whole = Begin {
+        keywheel_log: 1,
+        installation: Id(7),
+        tenant: None,
+        from: None,
+        to: None,
+        signers: vec![],
+        log_created: None,
+    };
     expect![[r#"{"keywheel_log":1,"installation":"00000000-0000-0000-0000-000000000007","tenant":null,"from":null,"to":null}"#]]
         .assert_eq(&whole.write());
     assert_eq!(Begin::read(&whole.write()), Ok(whole.clone()));

@@ -5,7 +5,7 @@ use keywheel_bus::{BusError, topology};
 use keywheel_table::TableError;
 
 fn is_diverged(error: &BusError) -> bool {
-    matches!(error, BusError::Table(TableError::Diverged { .. }))
+    matches!(error, BusError::OtherLog(_) | BusError::Table(TableError::Diverged { .. }))
 }
 
 #[tokio::test(flavor = "multi_thread")]

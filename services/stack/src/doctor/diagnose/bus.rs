@@ -31,7 +31,7 @@ pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
         Finding::warning("admin_unseen", "bus", what, next)
     }));
     findings.extend(streams(facts, bus));
-    findings.extend(bus.log.as_ref().map(|log| log_findings(facts, bus, log)).unwrap_or_default());
+    findings.extend(bus.log.as_ref().map(|log| log_findings(facts, log)).unwrap_or_default());
     findings.extend(durables(facts, bus));
     findings.extend(services(facts, bus));
     findings
@@ -94,7 +94,11 @@ fn streams(facts: &Facts, bus: &BusFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, seen) in &bus.streams {
         match seen {
-            Seen::Missing if name == subject::EVENTS => findings.push(log_lost(facts, "the stream is gone")),
+            Seen::Missing if name == subject::EVENTS => {
+                findings
+                    .push(log_lost(facts, "the stream is gone, and what else is missing is made with it"));
+            }
+            Seen::Missing if is_missing(bus, subject::EVENTS) => {}
             Seen::Missing => {
                 findings.push(Finding::wrong(
                     "stream_missing",
@@ -170,12 +174,12 @@ fn stream(facts: &Facts, name: &str, found: &StreamFound) -> Vec<Finding> {
     findings
 }
 
-fn log_findings(facts: &Facts, bus: &BusFacts, log: &LogFacts) -> Vec<Finding> {
+fn log_findings(facts: &Facts, log: &LogFacts) -> Vec<Finding> {
     let about = subject::EVENTS;
     let mut findings = Vec::new();
     let known =
         facts.edges.values().filter_map(|edge| edge.pulse.as_ref()).map(|(pulse, _)| pulse.watermark).max();
-    if let Some(known) = known.filter(|known| *known > log.last && !is_missing(bus)) {
+    if let Some(known) = known.filter(|known| *known > log.last) {
         let what = format!("it ends at {}, and an edge has applied {known}", log.last);
         findings.push(log_lost(facts, &what));
     }
@@ -210,8 +214,9 @@ fn log_findings(facts: &Facts, bus: &BusFacts, log: &LogFacts) -> Vec<Finding> {
     findings
 }
 
-fn is_missing(bus: &BusFacts) -> bool {
-    bus.streams.iter().any(|(name, seen)| name == subject::EVENTS && *seen == Seen::Missing)
+/// Whether a stream is not there.
+pub(super) fn is_missing(bus: &BusFacts, stream: &str) -> bool {
+    bus.streams.iter().any(|(name, seen)| name == stream && *seen == Seen::Missing)
 }
 
 fn durables(facts: &Facts, bus: &BusFacts) -> Vec<Finding> {
@@ -224,8 +229,11 @@ fn durables(facts: &Facts, bus: &BusFacts) -> Vec<Finding> {
         };
         Finding::wrong("durable_missing", format!("durable {name}"), what, next)
     });
-    let mut findings: Vec<Finding> = if is_missing(bus) { Vec::new() } else { lacks.collect() };
-    if findings.is_empty() && !bus.durables.is_empty() && !is_missing(bus) {
+    if is_missing(bus, subject::EVENTS) {
+        return Vec::new();
+    }
+    let mut findings: Vec<Finding> = lacks.collect();
+    if findings.is_empty() && !bus.durables.is_empty() {
         findings.push(Finding::ok("durables", "durables", format!("all {} are there", bus.durables.len())));
     }
     findings

@@ -1,10 +1,12 @@
 //! What is wrong with the edges: each by itself, and against the others.
 
 use super::CLOCK_OFF_MS;
+use super::bus::is_missing;
 use crate::doctor::facts::{Answer, EdgeFact, Facts, LogFacts};
 use crate::doctor::finding::Finding;
 use keywheel_domain::EdgeId;
 use keywheel_wire::pulse::Pulse;
+use keywheel_wire::subject;
 
 pub(super) fn diagnose(facts: &Facts) -> Vec<Finding> {
     let mut findings: Vec<Finding> = facts.edges.iter().flat_map(|(id, edge)| one(facts, id, edge)).collect();
@@ -35,6 +37,8 @@ fn one(facts: &Facts, id: &EdgeId, edge: &EdgeFact) -> Vec<Finding> {
         ));
     }
     match &edge.pulse {
+        // Where nothing takes pulses, hardly any are sent.
+        None if is_missing(bus, subject::PULSE) => {}
         None => {
             let what =
                 "no pulse of it comes: it holds up activations for a lease, retirements for its horizon";

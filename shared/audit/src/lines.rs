@@ -1,8 +1,7 @@
 //! An exported log, read line by line: however large it is, one page of it is in memory.
 
-use crate::failure::Failure;
-use keywheel_audit::line::{Begin, End, LINE_BYTES_MAX, Line};
-use keywheel_audit::proof::Evidence;
+use crate::line::{Begin, End, LINE_BYTES_MAX, Line};
+use crate::proof::Evidence;
 use keywheel_table::Record;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _, stdin};
@@ -11,7 +10,7 @@ use std::path::Path;
 const PAGE: usize = 1000;
 
 /// What comes next in a file.
-pub(crate) enum Part {
+pub enum Part {
     /// Messages, in the order of the lines.
     Page(Vec<Record>),
     /// A line that is none.
@@ -25,12 +24,14 @@ pub(crate) enum Part {
 }
 
 /// The file, after its first line.
-pub(crate) struct Lines {
+pub struct Lines {
     reader: Box<dyn BufRead + Send>,
     /// Lines read so far.
     number: u64,
     /// What followed the page that was given last.
     kept: Option<Part>,
+    /// Whether the last line that was read has no end: whoever writes the file is not done with it.
+    pub is_torn: bool,
     /// Bytes read so far.
     pub bytes: u64,
     /// How large the file is, where that is known.
@@ -39,10 +40,11 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Opens a file, or standard input for `-`, and reads its first line.
-    pub fn open(path: &Path) -> Result<(Begin, Lines), Failure> {
-        let unreadable = |error: &dyn std::fmt::Display| {
-            Failure::usage(format!("cannot read {}: {error}", path.display()))
-        };
+    ///
+    /// # Errors
+    /// When there is no such file, or the inner one when it is no exported log.
+    pub fn open(path: &Path) -> Result<Result<(Begin, Lines), String>, String> {
+        let unreadable = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
         let (reader, size): (Box<dyn BufRead + Send>, _) = if path == Path::new("-") {
             (Box::new(BufReader::new(stdin())), None)
         } else {
@@ -50,15 +52,14 @@ impl Lines {
             let size = file.metadata().ok().map(|metadata| metadata.len());
             (Box::new(BufReader::with_capacity(256 * 1024, file)), size)
         };
-        let mut lines = Lines { reader, number: 0, kept: None, bytes: 0, size };
+        let mut lines = Lines { reader, number: 0, kept: None, is_torn: false, bytes: 0, size };
         let first = lines.line().and_then(|line| Begin::read(&line.unwrap_or_default()));
-        let begin = first.map_err(|detail| {
-            Failure::refused("unreadable", format!("{}, line 1: {detail}", path.display()))
-        })?;
-        Ok((begin, lines))
+        let begin = first.map_err(|detail| format!("{}, line 1: {detail}", path.display()));
+        Ok(begin.map(|begin| (begin, lines)))
     }
 
     /// The next part.
+    #[expect(clippy::should_implement_trait, reason = "it never ends by itself: nothing more is a part too")]
     pub fn next(&mut self) -> Part {
         if let Some(kept) = self.kept.take() {
             return kept;
@@ -96,7 +97,8 @@ impl Lines {
         if read == 0 {
             return Ok(None);
         }
-        if bytes.pop_if(|last| *last == b'\n').is_none() && read as u64 == most {
+        self.is_torn = bytes.pop_if(|last| *last == b'\n').is_none();
+        if self.is_torn && read as u64 == most {
             self.skip_line();
             return Err(format!("has more than {LINE_BYTES_MAX} bytes"));
         }
