@@ -6,8 +6,8 @@ use keywheel_domain::due::PROOF_AGE_SLACK;
 use keywheel_domain::event::{CoverBasis, Covered, QuietProof};
 use keywheel_domain::{At, EdgeId, Span};
 
-/// How far the tracker's clock may be ahead of the bus's. It matters only where no edge reports: else
-/// the bus's clock alone takes part.
+/// How far the clocks of the bus's servers may differ: one says what time it is, another stored a pulse. It
+/// matters only where no edge reports.
 pub const CLOCK_MARGIN: Span = Span::secs(2);
 
 /// How far behind an edge's coverage may lie before it is told as the reason of a delay.
@@ -40,7 +40,7 @@ pub struct Asked<'a> {
     pub quiet: Span,
     /// Its newest use that is known, from the same reading as the coverage.
     pub last_use: Option<At>,
-    /// Now, by the tracker's clock, read with the coverage.
+    /// Now, by the bus's clock, read before the coverage. No other clock takes part.
     pub now: At,
     /// Every edge of the roster, and each that was removed less than a lease ago.
     pub edges: &'a [Witness],

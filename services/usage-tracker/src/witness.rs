@@ -18,6 +18,7 @@ struct Contact {
 /// The edges in one round.
 pub(crate) struct Witnesses<'a> {
     bus: &'a Bus,
+    bus_time: At,
     lease: Span,
     snapshot: &'a Snapshot,
     edges: Vec<Witness>,
@@ -26,9 +27,11 @@ pub(crate) struct Witnesses<'a> {
 }
 
 impl<'a> Witnesses<'a> {
-    /// The edges of `roster` as the snapshot has them, and those that were `removed` from it.
+    /// The edges of `roster` as the snapshot has them, and those that were `removed` from it. `bus_time` was
+    /// read before the snapshot.
     pub fn new<'r>(
         bus: &'a Bus,
+        bus_time: At,
         lease: Span,
         snapshot: &'a Snapshot,
         roster: impl IntoIterator<Item = &'r EdgeId>,
@@ -40,7 +43,12 @@ impl<'a> Witnesses<'a> {
             silence: None,
         };
         let edges = roster.into_iter().map(witness).chain(removed).collect();
-        Self { bus, lease, snapshot, edges, contacts: BTreeMap::new(), kept_since: None }
+        Self { bus, bus_time, lease, snapshot, edges, contacts: BTreeMap::new(), kept_since: None }
+    }
+
+    /// The time of the round, by the bus's clock.
+    pub fn bus_time(&self) -> At {
+        self.bus_time
     }
 
     /// By their coverage alone.

@@ -8,6 +8,7 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
+use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::{Info, LastRawMessageErrorKind, RawMessageErrorKind};
 use futures_util::StreamExt;
 use keywheel_domain::{Address, At, Event, Recorded, Tenant};
@@ -17,6 +18,7 @@ use keywheel_wire::body::type_word;
 use keywheel_wire::event::{ENVELOPE_V, Link};
 use keywheel_wire::successor::{self, Successor};
 use keywheel_wire::{event, subject, text};
+use serde::Deserialize;
 use std::error::Error;
 use std::time::Duration;
 
@@ -229,6 +231,23 @@ impl Bus {
         let stream = self.stream(subject::EVENTS).await?;
         let info = stream.get_info().await.trying("asking how many servers keep the log")?;
         Ok(info.config.num_replicas > 1)
+    }
+
+    /// What the bus's own clock says, as the leader of the log puts it into an answer: the same by which it
+    /// stores messages, and never later than now.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked.
+    pub async fn clock(&self) -> Result<At, BusError> {
+        #[derive(Deserialize)]
+        struct Told {
+            ts: text::Moment,
+        }
+        let asking = self.context().request(format!("STREAM.INFO.{}", subject::EVENTS), &());
+        match asking.await.trying("asking for the bus's time")? {
+            Response::Ok(Told { ts }) => Ok(ts.0),
+            Response::Err { error } => Err(BusError::failed("asking for the bus's time")(&error)),
+        }
     }
 
     /// The event that stands at a position, from the leader; `None` when none of `address` stands there

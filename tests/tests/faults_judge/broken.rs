@@ -41,6 +41,7 @@ pub const KINDS: &[(&str, Promise, Breaks)] = &[
     ("accepted after its expiry", Promise::Alive, answers::accept_expired),
     ("revoked and accepted at one edge", Promise::Revoked, answers::accept_revoked),
     ("used in a quiet window", Promise::Quiet, |b| answers::use_quiet(b, Why::Straggler)),
+    ("quiet in a time to come", Promise::Quiet, log::prove_ahead),
     ("used as newest in a quiet window", Promise::Quiet, |b| answers::use_quiet(b, Why::Newest)),
     ("retired behind what nobody used", Promise::Successor, log::forget_successor),
     ("retired with other evidence", Promise::Successor, log::retire_early),

@@ -25,22 +25,24 @@ struct Looked {
 }
 
 impl Tracker<'_> {
-    /// Looks at the keyrings that are due. The order is the proof's own: coverage and uses in one reading,
-    /// then the log up to its head, so that no edge and no policy of that time is missing, then pulses.
+    /// Looks at the keyrings that are due. The order is the proof's own: the bus's time, coverage and uses in one
+    /// reading, then the log up to its head, so that no edge and no policy of that time is missing, then pulses.
+    /// This process's own clock says only what is looked at when: set forward, it would have all edges look silent.
     pub(super) async fn prove(&mut self) -> Result<(), Failure> {
         let now = self.gate.now();
         let due = self.agenda.lock().due(now, LOOKS_MAX);
         if due.is_empty() {
             return Ok(());
         }
+        let bus_time = self.bus.clock().await?;
         let snapshot = self.ledger.lock().snapshot(&due)?;
         self.catch_up().await?;
-        let Some(roster) = self.roster().await? else {
+        let Some(roster) = self.roster(bus_time).await? else {
             self.postpone(&due, now);
             return Ok(());
         };
         let removed = self.removals.witnesses(|edge| roster.contains(edge), &snapshot.coverage);
-        let mut witnesses = Witnesses::new(self.bus, self.lease, &snapshot, &roster, removed);
+        let mut witnesses = Witnesses::new(self.bus, bus_time, self.lease, &snapshot, &roster, removed);
         for keyring in &due {
             match self.look(keyring, &snapshot, &mut witnesses, now).await {
                 Ok(()) => {}
@@ -55,7 +57,7 @@ impl Tracker<'_> {
 
     /// The edges on the roster, with those noticed that were removed from it; none while it is not
     /// certain which they are.
-    async fn roster(&mut self) -> Result<Option<BTreeSet<EdgeId>>, Failure> {
+    async fn roster(&mut self, bus_time: At) -> Result<Option<BTreeSet<EdgeId>>, Failure> {
         let open = self.gate.fold().lock().pending()?;
         for (seq, address) in open {
             if self.removals.knows(seq) {
@@ -69,7 +71,7 @@ impl Tracker<'_> {
             }
         }
         let fold = self.gate.fold().lock();
-        for seq in self.removals.forget(self.gate.now()) {
+        for seq in self.removals.forget(bus_time) {
             fold.settle(seq)?;
         }
         let installation = fold.load(&Address::Installation, None)?;
@@ -97,7 +99,7 @@ impl Tracker<'_> {
         let wanted = wants_quiet_proof(&looked.state, now);
         for (version, quiet) in &wanted {
             let used = snapshot.uses.get(keyring).and_then(|uses| uses.get(version)).copied();
-            match witness(&looked, *version, *quiet, used, witnesses, now).await? {
+            match witness(&looked, *version, *quiet, used, witnesses).await? {
                 Ok(proof) => {
                     self.looks.proved();
                     let what = format!("quiet {}", text::moment(proof.complete_through));
@@ -135,10 +137,10 @@ async fn witness(
     quiet: Span,
     used: Option<Seen>,
     witnesses: &mut Witnesses<'_>,
-    now: At,
 ) -> Result<Result<QuietProof, Blocked>, BusError> {
     let logged = looked.state.keys.get(&version).and_then(|key| key.seen);
     let last_use = used.map(|seen| seen.last).max(logged.map(|seen| seen.last));
+    let now = witnesses.bus_time();
     let blocked = match prove(&Asked { quiet, last_use, now, edges: witnesses.covered() }) {
         Err(blocked) if blocked.used.is_none() && !blocked.edges.is_empty() => blocked,
         settled => return Ok(settled),

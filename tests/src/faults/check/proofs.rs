@@ -34,13 +34,18 @@ pub fn judge(case: &Case<'_>, report: &mut Report) {
     }
 }
 
-/// No counted use whose acceptance lies wholly in the window `(from, through]`.
+/// A window `(from, through]` that was over when the proof was stored, and no counted use whose acceptance lies
+/// wholly in it.
 fn unused(case: &Case<'_>, step: &Step<'_>, version: Version, window: (At, At), report: &mut Report) {
     let Some((from, through)) = case.history.moment(window.0).zip(case.history.moment(window.1)) else {
         return;
     };
     let through = through.saturating_sub(TOLERANCE);
     let used = case.requests.sent(step.keyring, from + TOLERANCE, through);
+    let is_early = (through > step.stored).then(|| {
+        let (through, stored, keyring) = (through / 1000, step.stored / 1000, step.keyring);
+        format!("{keyring}: {version} proven unused until {through} ms by what was stored at {stored} ms")
+    });
     let used = used.iter().find(|asked| {
         asked.version == version.0 && asked.counts() && asked.is_accepted() && asked.answered <= through
     });
@@ -51,7 +56,7 @@ fn unused(case: &Case<'_>, step: &Step<'_>, version: Version, window: (At, At), 
         let keyring = step.keyring;
         format!("{keyring}: {version} proven unused from {from} to {through} ms, and was used at {sent} ms")
     };
-    report.trial(Promise::Quiet, &shown, used.map(what));
+    report.trial(Promise::Quiet, &shown, used.map(what).or(is_early));
 }
 
 /// A retirement that nobody commanded must follow from the log before it, and from what clients did.
