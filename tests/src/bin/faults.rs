@@ -4,9 +4,11 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use keywheel_tests::faults::campaign::{self, Verdict};
 use keywheel_tests::faults::settings::Settings;
+use keywheel_tests::faults::summary::Summary;
+use keywheel_tests::faults::{check, ledger};
 use keywheel_tests::stack::binary;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use std::time::Duration;
 Examples:
   tests/run.sh faults                          five minutes of faults, with a new seed
   tests/run.sh faults --minutes 60 --seed 7    the same faults for the same seed
+  tests/run.sh faults --judge LEDGER           judges again what was kept
 
 Ends with 0 where no promise was broken, else with 1; the ledger is kept then."
 )]
@@ -46,6 +49,9 @@ struct Arguments {
     /// Keep ledger and installation also where nothing was found
     #[arg(long)]
     keep: bool,
+    /// Do nothing but judge the ledger of a campaign that was kept
+    #[arg(long, value_name = "LEDGER")]
+    judge: Option<PathBuf>,
     /// How to say what it shows
     #[arg(long, default_value = "text")]
     output: Output,
@@ -59,6 +65,9 @@ enum Output {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(ledger) = &arguments.judge {
+        return judge(ledger);
+    }
     let seed = arguments.seed.unwrap_or_else(|| u64::from(keywheel_token::id::fresh() as u32));
     let folder = std::path::absolute(&arguments.dir)?.join(format!("seed-{seed}"));
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -96,6 +105,13 @@ fn main() -> anyhow::Result<ExitCode> {
         say(&format!("kept: {}; again with: {again}", settings.ledger.display()));
     }
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn judge(path: &Path) -> anyhow::Result<ExitCode> {
+    let entries = ledger::read(path).with_context(|| path.display().to_string())?;
+    let report = check::judge(&entries);
+    println!("{}\n{report}", Summary::of(&entries));
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn tell(verdict: &Verdict) {

@@ -1,7 +1,7 @@
 //! What a client met as a whole: answered where no fault is near, and served by its second try after a refusal.
 
 use super::asked::Asked;
-use super::history::Phase;
+use super::history::{Life, Phase};
 use super::report::{Promise, Report};
 use super::{Case, RECOVERY, TOLERANCE};
 use crate::faults::ledger::{Answer, Why};
@@ -44,16 +44,22 @@ fn answered(case: &Case<'_>, keyring: &str, asked: &Asked<'_>, report: &mut Repo
     report.trial(Promise::Served, &[asked.entry], wrong.map(what));
 }
 
-/// Refused twice is legal only where an operator took one of the two keys away, or it expired.
+/// Refused twice is legal only where an operator took one of the two keys away, or a newer one that the client went back
+/// from, or where one expired.
 fn second_try(case: &Case<'_>, keyring: &str, first: &Asked<'_>, second: &Asked<'_>, report: &mut Report) {
     let refused = matches!(second.answer, Answer::Refused(_));
-    let taken = taken_away(case, keyring, first) || taken_away(case, keyring, second);
+    let lives = case.history.lives.get(keyring);
+    let newer = lives.into_iter().flat_map(|lives| lives.range(first.version.max(second.version) + 1..));
+    let taken = [first, second].into_iter().any(|asked| {
+        let life = case.history.life(keyring, asked.version);
+        let has_expired = matches!(asked.answer, Answer::Refused(code) if code == "expired");
+        has_expired || life.is_some_and(|life| taken_away(case, keyring, life, asked))
+    }) || newer.into_iter().any(|(_, life)| taken_away(case, keyring, life, second));
     let what = || format!("{keyring}: neither v{} nor v{} is accepted", first.version, second.version);
     report.trial(Promise::Continuity, &[first.entry, second.entry], (refused && !taken).then(what));
 }
 
-fn taken_away(case: &Case<'_>, keyring: &str, asked: &Asked<'_>) -> bool {
-    let Some(life) = case.history.life(keyring, asked.version) else { return false };
+fn taken_away(case: &Case<'_>, keyring: &str, life: &Life<'_>, asked: &Asked<'_>) -> bool {
     let by_operator = |phase| match phase {
         Phase::Revoked | Phase::Retired(Cause::Requested | Cause::Expired | Cause::Revoked) => true,
         Phase::Absent
@@ -62,5 +68,4 @@ fn taken_away(case: &Case<'_>, keyring: &str, asked: &Asked<'_>) -> bool {
     };
     let known = asked.sent.checked_sub(case.horizon(keyring) + TOLERANCE);
     life.phases(known, 0, asked.answered + TOLERANCE).into_iter().any(by_operator)
-        || matches!(asked.answer, Answer::Refused(code) if code == "expired")
 }
