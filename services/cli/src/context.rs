@@ -2,6 +2,7 @@
 
 use crate::arguments::GlobalOptions;
 use crate::failure::Failure;
+use crate::seed_file;
 use keywheel_bus::connect::read_signers;
 use keywheel_bus::{BusOptions, TlsConfig};
 use keywheel_runtime::config::{read_text, variable};
@@ -9,12 +10,9 @@ use keywheel_token::Opener;
 use serde::Deserialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
 /// Largest context file that is read: thousands of edges.
 const CONTEXT_BYTES_MAX: usize = 1024 * 1024;
-/// Largest file that can hold a seed.
-const SEED_BYTES_MAX: usize = 4096;
 
 /// What `keywheel up` writes for its clients (PROTOCOL 1). Fields that later versions add are passed over.
 #[derive(Clone, Debug, Deserialize)]
@@ -89,11 +87,15 @@ impl Context {
 
     /// The file with the operator's own recipient seed, whether it exists or not.
     pub fn recipient_file(&self) -> PathBuf {
-        match (&self.recipient, &self.home) {
-            (Some(file), _) => self.locate(file),
-            (None, Some(home)) => self.locate(home).join(RECIPIENT_FILE),
-            (None, None) => self.folder.join(RECIPIENT_FILE),
+        match &self.recipient {
+            Some(file) => self.locate(file),
+            None => self.in_home(RECIPIENT_FILE),
         }
+    }
+
+    /// A file of the home, or else beside the context, whether it exists or not.
+    pub fn in_home(&self, name: &str) -> PathBuf {
+        self.home.as_ref().map_or_else(|| self.folder.clone(), |home| self.locate(home)).join(name)
     }
 
     fn locate_all(&self, tls: &TlsConfig) -> TlsConfig {
@@ -130,7 +132,7 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
 pub(crate) const RECIPIENT_FILE: &str = "recipient.xk";
 
 /// The home that the environment names, or the default one.
-pub(crate) fn home() -> PathBuf {
+fn home() -> PathBuf {
     variable("KEYWHEEL_HOME").map_or_else(|| PathBuf::from(".keywheel"), PathBuf::from)
 }
 
@@ -138,15 +140,22 @@ fn path(options: &GlobalOptions) -> PathBuf {
     options.context.clone().unwrap_or_else(|| home().join("context.json"))
 }
 
+/// Where a seed of one's own lies: as the context says; without one, which it does not need, in the home.
+pub(crate) fn own_file(
+    options: &GlobalOptions,
+    name: &str,
+    place: impl FnOnce(&Context) -> PathBuf,
+) -> Result<PathBuf, Failure> {
+    match Context::load(options) {
+        Ok(context) => Ok(place(&context)),
+        Err(failure) if failure.code == "no_context" && options.context.is_none() => Ok(home().join(name)),
+        Err(failure) => Err(failure),
+    }
+}
+
 /// Reads a recipient seed; `None` when there is no such file.
 pub(crate) fn read_opener(file: &Path) -> Result<Option<Opener>, Failure> {
-    let seed = match read_text(file, SEED_BYTES_MAX) {
-        Ok(seed) => Zeroizing::new(seed),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(Failure::config("recipient", format!("cannot read {}: {error}", file.display())));
-        }
-    };
+    let Some(seed) = seed_file::read(file)? else { return Ok(None) };
     let opener = Opener::parse(&seed)
         .map_err(|error| Failure::config("recipient", format!("{}: {error}", file.display())))?;
     Ok(Some(opener))
@@ -200,7 +209,5 @@ mod tests {
         assert!(Context::read(&file).is_ok());
         std::fs::write(&file, format!("{fits} ")).unwrap();
         assert!(Context::read(&file).unwrap_err().detail.contains("more than 1048576 bytes"));
-        std::fs::write(&file, "x".repeat(SEED_BYTES_MAX + 1)).unwrap();
-        assert!(read_opener(&file).unwrap_err().detail.contains("more than 4096 bytes"));
     }
 }

@@ -7,6 +7,7 @@
 //! - [`GlobalOptions`], [`Operator`], [`run()`]: what the one binary composes
 //! - `issue`, `rotate`, `import`, `activate`, `retire`, `revoke`, `rollback`, `policy`: one file per command
 //! - `status`, `edges`, `log`, `verify`, `fetch`, `recipient`: what reads and shows
+//! - `signer`: whose events are believed; `signer_list` shows it, `signer_role` and `seed_file` make its seeds
 //! - `state`, `diff`, `would_accept`: questions to the past; `past`: histories, cut at a moment
 //! - `audit`: whether the log is whole, and what goes to an auditor
 //! - `import_rows`, `import_bulk`: many keys at once, checked, then adopted
@@ -68,8 +69,12 @@ mod rotate_all;
 mod scene;
 mod schedule_words;
 mod screen;
+mod seed_file;
 mod selection;
 mod session;
+mod signer;
+mod signer_list;
+mod signer_role;
 mod spec;
 mod state;
 mod status;
@@ -124,6 +129,9 @@ pub enum Operator {
     Diff(diff::Diff),
     /// Say whether a key would have been accepted at a moment of the past, by which edge, and why
     WouldAccept(Box<would_accept::WouldAccept>),
+    /// Whose events are believed: make, introduce, withdraw and list signing keys
+    #[command(subcommand)]
+    Signer(signer::Signer),
     /// Check the log and hand it over: integrity, proofs, exports, reports
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -154,6 +162,9 @@ async fn dispatch(
     if let Operator::Audit(audit) = command {
         return audit.run(options, screen).await;
     }
+    if let Operator::Signer(signer::Signer::New(new)) = command {
+        return new.run(options, screen);
+    }
     let context = context::Context::load(options)?;
     if let Operator::Verify(verify) = command {
         return verify.run(&context, options, screen).await;
@@ -181,6 +192,7 @@ async fn on_the_bus(command: Operator, session: &Session<'_>) -> Result<u8, Fail
         Operator::State(command) => command.run(session).await,
         Operator::Diff(command) => command.run(session).await,
         Operator::WouldAccept(command) => command.run(session).await,
+        Operator::Signer(signer) => signer.run(session).await,
         Operator::Recipient(recipient) => recipient.run(session.options, session.screen),
         Operator::Audit(audit) => audit.run(session.options, session.screen).await,
         Operator::Verify(command) => command.run(&session.context, session.options, session.screen).await,

@@ -1,17 +1,15 @@
 //! `keywheel recipient`: the operator's own curve key, made here and kept in a file.
 
 use crate::arguments::GlobalOptions;
-use crate::context::{Context, RECIPIENT_FILE, home, read_opener};
+use crate::context::{Context, RECIPIENT_FILE, own_file, read_opener};
 use crate::failure::Failure;
 use crate::screen::Screen;
+use crate::seed_file;
 use clap::{Args, Subcommand};
 use keywheel_runtime::exit;
 use keywheel_token::Opener;
 use serde_json::json;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The commands of `recipient`.
 #[derive(Debug, Subcommand)]
@@ -39,7 +37,7 @@ impl Recipient {
             Recipient::New(seed) => {
                 let file = seed.path(options)?;
                 let opener = Opener::fresh();
-                write_seed(&file, &opener)?;
+                seed_file::write(&file, &opener.seed(), "`keywheel recipient show` shows its public half")?;
                 (file, opener)
             }
             Recipient::Show(seed) => {
@@ -56,56 +54,7 @@ impl Recipient {
 }
 
 impl SeedFile {
-    /// A context is not needed for a key of one's own: without one, it goes into the home.
     fn path(self, options: &GlobalOptions) -> Result<PathBuf, Failure> {
-        if let Some(file) = self.file {
-            return Ok(file);
-        }
-        match Context::load(options) {
-            Ok(context) => Ok(context.recipient_file()),
-            Err(failure) if failure.code == "no_context" && options.context.is_none() => {
-                Ok(home().join(RECIPIENT_FILE))
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-}
-
-/// Never over an existing file: what was sealed to its key could not be opened any more.
-fn write_seed(file: &Path, opener: &Opener) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        let path = file.display();
-        if error.kind() == ErrorKind::AlreadyExists {
-            let advice = "`keywheel recipient show` shows its public half";
-            return Failure::refused("exists", format!("{path} exists; {advice}"));
-        }
-        Failure::config("recipient", format!("cannot write {path}: {error}"))
-    };
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(failed)?;
-    }
-    let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file).map_err(failed)?;
-    let seed = opener.seed();
-    open.write_all(seed.expose().as_bytes()).map_err(failed)?;
-    open.write_all(b"\n").map_err(failed)?;
-    open.sync_all().map_err(failed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    #[test]
-    fn a_seed_is_private_and_never_overwritten() {
-        let home = tempfile::tempdir().unwrap();
-        let file = home.path().join("new/recipient.xk");
-        let opener = Opener::fresh();
-        write_seed(&file, &opener).unwrap();
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(read_opener(&file).unwrap().unwrap().public(), opener.public());
-        let again = write_seed(&file, &Opener::fresh()).unwrap_err();
-        assert_eq!((again.exit, again.code.as_str()), (1, "exists"));
-        assert_eq!(read_opener(&file).unwrap().unwrap().public(), opener.public());
+        self.file.map_or_else(|| own_file(options, RECIPIENT_FILE, Context::recipient_file), Ok)
     }
 }

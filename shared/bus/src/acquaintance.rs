@@ -93,8 +93,8 @@ impl Bus {
             }
             (Err(_), Err(error)) => Err(error),
             (Err(why), Ok(_)) => Err(BusError::NotEntitled(format!(
-                "{why}; introduce it with `keywheel signer add {} --key {public}`, or start with a seed that is \
-                 believed",
+                "{why}; introduce it while the {0} still runs with its old key: `keywheel signer add {0} --key {public} \
+                 --sign-with FILE`, with the old seed or the root's in FILE",
                 service.name()
             ))),
         }
