@@ -76,7 +76,7 @@ impl From<BusError> for Failure {
             BusError::Tls(_) => Failure::config("tls", error),
             BusError::Denied(_) => Failure::config("denied", error),
             BusError::NotEntitled(_) => Failure::config("signers", error),
-            BusError::Full { .. } => Failure::refused("too_many_waiting", &error.to_string()),
+            BusError::Full { .. } => Failure::refused("too_many_waiting", error.to_string()),
             BusError::OtherLog(_) => Failure::refused("other_log", error),
             BusError::Failed { .. } | BusError::Stopped => Failure::unreachable(error),
             BusError::Contended(_) | BusError::Frozen(_) | BusError::Table(_) | BusError::Malformed(_) => {

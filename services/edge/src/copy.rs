@@ -14,6 +14,9 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Wri
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+/// When the log was created, and where a copy of it ends.
+type Ends = (At, (u64, Chain));
+
 /// The file's name in the edge's folder.
 pub const FILE: &str = "log.jsonl";
 const DAMAGED: &str = "log.jsonl.damaged";
@@ -67,7 +70,7 @@ impl LogCopy {
         }))
     }
 
-    fn read_ends(&self) -> io::Result<Result<(At, (u64, Chain)), String>> {
+    fn read_ends(&self) -> io::Result<Result<Ends, String>> {
         let mut reader = BufReader::new(&self.file);
         reader.seek(SeekFrom::Start(0))?;
         let mut first = String::new();

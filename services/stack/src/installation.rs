@@ -142,7 +142,10 @@ pub async fn lay_out(
 pub async fn await_log(admin: &Bus, home: &Home, fleet: &Fleet) -> Result<()> {
     let has_read = fleet.edges.iter().any(|edge| home.data(&edge.process()).join(EDGE_DATABASE).exists());
     let mut has_told = false;
-    while has_read {
+    if !has_read {
+        return Ok(());
+    }
+    loop {
         match patiently(async || admin.log_standing().await).await? {
             Standing::Restored(_) | Standing::Log(_) => return Ok(()),
             Standing::Nothing | Standing::Empty | Standing::Unfinished(..) => {}
@@ -157,7 +160,6 @@ pub async fn await_log(admin: &Bus, home: &Home, fleet: &Fleet) -> Result<()> {
         }
         tokio::time::sleep(LOOK).await;
     }
-    Ok(())
 }
 
 /// Refuses a server that may lose what it has acknowledged.

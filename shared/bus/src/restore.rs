@@ -114,7 +114,9 @@ impl Bus {
         self.send_batch(WHAT, &letters).await;
         match self.log_standing().await? {
             Standing::Unfinished(_, last) => Ok(last),
-            other => Err(BusError::failed(WHAT)(&format!("somebody else is at it: found {other:?}"))),
+            other @ (Standing::Nothing | Standing::Empty | Standing::Restored(_) | Standing::Log(_)) => {
+                Err(BusError::failed(WHAT)(&format!("somebody else is at it: found {other:?}")))
+            }
         }
     }
 

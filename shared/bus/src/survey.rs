@@ -105,7 +105,12 @@ impl Bus {
                 Ok(info) => Seen::Found(info.num_pending),
                 Err(error) => match error.kind() {
                     ConsumerInfoErrorKind::NotFound | ConsumerInfoErrorKind::StreamNotFound => Seen::Missing,
-                    _other => Seen::Unseen(error.to_string()),
+                    ConsumerInfoErrorKind::InvalidName
+                    | ConsumerInfoErrorKind::Offline
+                    | ConsumerInfoErrorKind::Request
+                    | ConsumerInfoErrorKind::JetStream(_)
+                    | ConsumerInfoErrorKind::TimedOut
+                    | ConsumerInfoErrorKind::NoResponders => Seen::Unseen(error.to_string()),
                 },
             };
             seen.push((name, found));

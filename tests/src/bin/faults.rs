@@ -70,6 +70,10 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let seed = arguments.seed.unwrap_or_else(|| u64::from(keywheel_token::id::fresh() as u32));
     let folder = std::path::absolute(&arguments.dir)?.join(format!("seed-{seed}"));
+    if folder.exists() {
+        // What an earlier campaign of this seed left was kept to be looked at, not to be gone on with.
+        std::fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    }
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let settings = Settings {
         seed,

@@ -132,10 +132,10 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Fault { number, at, lasts, kind, target } = self;
-        let what = match kind {
-            Kind::Clock => format!("Clock {:+}", self.step()),
-            kind => format!("{kind:?}"),
-        };
+        let mut what = format!("{kind:?}");
+        if *kind == Kind::Clock {
+            what = format!("{what} {:+}", self.step());
+        }
         write!(f, "#{number:<4} {:>8.2} s  {what:<10} {target:<14} for {lasts:.2?}", at.as_secs_f64())
     }
 }

@@ -3,6 +3,7 @@
 use keywheel_domain::{KeyringId, State};
 use keywheel_token::{KeyText, Opener};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -64,8 +65,8 @@ impl Book {
             self.states.insert(version.0, word);
             if !matches!(word, "retired" | "revoked") {
                 self.ended.remove(&version.0);
-            } else if !self.ended.contains_key(&version.0) {
-                self.ended.insert(version.0, Instant::now());
+            } else if let Entry::Vacant(place) = self.ended.entry(version.0) {
+                place.insert(Instant::now());
                 ended.push(version.0);
             }
         }

@@ -56,8 +56,8 @@ impl Nodes {
 
         let mut links = BTreeMap::new();
         for from in 0..nodes.len() {
-            for to in from + 1..nodes.len() {
-                links.insert((from, to), Link::to(&loopback(nodes[to].route).to_string()).unwrap());
+            for (to, node) in nodes.iter().enumerate().skip(from + 1) {
+                links.insert((from, to), Link::to(&loopback(node.route).to_string()).unwrap());
             }
         }
         let (mut children, program) = (Vec::new(), nats_server().expect("KEYWHEEL_TEST_NATS"));

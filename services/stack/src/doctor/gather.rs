@@ -70,7 +70,7 @@ async fn connect(place: &Place, credentials: PathBuf, role: &Role) -> Result<Bus
     let signers = read_signers(&place.signers).unwrap_or_else(|_| Arc::new(Signers::nobody()));
     let connecting = connect_believing(&place.home, server, credentials, role, signers);
     let connected = tokio::time::timeout(CONNECT, connecting);
-    Ok(connected.await.context("it does not answer")??)
+    connected.await.context("it does not answer")?
 }
 
 async fn look_at_bus(

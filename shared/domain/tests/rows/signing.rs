@@ -1,4 +1,5 @@
 //! Signers: who may introduce and withdraw whom.
+#![allow(clippy::unwrap_used)]
 
 use crate::scene::acts::{add_signer_by, signer, withdraw_signer_by};
 use keywheel_domain::command::Command;

@@ -120,6 +120,9 @@ fn found(harm: impl FnOnce(&mut Facts)) -> Vec<(&'static str, Level)> {
     findings.map(seen).collect()
 }
 
+/// What is found, and the harm that leads to it.
+type Row = (&'static str, fn(&mut Facts));
+
 #[test]
 fn where_all_is_well_nothing_is_said_against_it() {
     let findings = diagnose(&well());
@@ -140,7 +143,7 @@ fn a_bus_that_cannot_be_reached_leaves_what_can_be_seen_without_it() {
 
 #[test]
 fn each_thing_that_is_wrong_is_found_alone() {
-    let rows: Vec<(&str, fn(&mut Facts))> = vec![
+    let rows: Vec<Row> = vec![
         ("server_old", |facts| bus(facts).server = "2.13.9".to_owned()),
         ("unsafe_sync", |facts| bus(facts).syncs = Some(false)),
         ("jetstream_off", |facts| {
@@ -188,7 +191,7 @@ fn each_thing_that_is_wrong_is_found_alone() {
 
 #[test]
 fn what_works_and_should_be_looked_at_is_a_warning() {
-    let rows: Vec<(&str, fn(&mut Facts))> = vec![
+    let rows: Vec<Row> = vec![
         ("unknown_sync", |facts| bus(facts).syncs = None),
         ("bus_clock", |facts| bus(facts).clock_ahead_ms = Some(-2001)),
         ("admin_unseen", |facts| bus(facts).admin = Some("elsewhere".to_owned())),
