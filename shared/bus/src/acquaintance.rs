@@ -93,8 +93,8 @@ impl Bus {
             }
             (Err(_), Err(error)) => Err(error),
             (Err(why), Ok(_)) => Err(BusError::NotEntitled(format!(
-                "{why}; introduce it while the {0} still runs with its old key: `keywheel signer add {0} --key {public} \
-                 --sign-with FILE`, with the old seed or the root's in FILE",
+                "{why}; introduce it with `keywheel signer add {0} --key {public} --sign-with FILE`, where FILE has the \
+                 root's seed or that of a key of the role",
                 service.name()
             ))),
         }

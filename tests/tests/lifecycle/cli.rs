@@ -33,7 +33,7 @@ pub fn lines(scene: &Scene, line: &str) -> Vec<Value> {
 }
 
 /// The exit code of a command, with the code of its error document.
-fn refusal(scene: &Scene, line: &str) -> (i32, String) {
+pub fn refusal(scene: &Scene, line: &str) -> (i32, String) {
     let ended = run(scene, &format!("{line} --output json"), "");
     let error: Value = serde_json::from_slice(&ended.stderr).unwrap_or_default();
     assert!(ended.stdout.is_empty(), "{line} printed {}", String::from_utf8_lossy(&ended.stdout));

@@ -22,7 +22,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(30);
 
 /// Every edge has applied the log up to `seq`, and is ready.
-async fn reached(scene: &Scene, seq: u64) {
+pub async fn reached(scene: &Scene, seq: u64) {
     for edge in scene.edges() {
         until("an edge has read what was forged", SOON, || async {
             let told = scene.http.get(format!("{edge}/v1/info")).send().await.unwrap();
@@ -34,7 +34,7 @@ async fn reached(scene: &Scene, seq: u64) {
 }
 
 /// The positions of which an alarm of a kind was published, as often as it was.
-async fn alarmed(scene: &Scene, code: &str, at: &Address) -> Vec<u64> {
+pub async fn alarmed(scene: &Scene, code: &str, at: &Address) -> Vec<u64> {
     let notices = scene.operator.bus.notices(at, "alarm").await.unwrap();
     let of = |notice: &Notice| match notice {
         Notice::Alarm(alarm) if alarm.code == code => alarm.seq,
@@ -53,7 +53,7 @@ fn revived(version: Version) -> Fact {
 }
 
 /// The fact of a keyring's first event, for a version that it does not have.
-fn issued(events: &[Recorded]) -> Fact {
+pub fn issued(events: &[Recorded]) -> Fact {
     let Fact::KeyIssued(mut issued) = events[0].event.fact.clone() else { panic!("a key is issued first") };
     issued.version = Version(9);
     issued.digest.0[0] ^= 1;

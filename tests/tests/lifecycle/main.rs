@@ -18,6 +18,7 @@ mod rotation;
 mod scene;
 mod schedule;
 mod servers;
+mod signers;
 mod snapshots;
 mod tables;
 mod undoing;

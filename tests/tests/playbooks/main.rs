@@ -6,6 +6,9 @@ use keywheel_domain::{Address, At, KeyringId, Tenant};
 use keywheel_runtime::clock;
 use keywheel_tests::stack::{binary, keywheel, nats_server};
 use keywheel_tests::{Operator, Stack, StackOptions, traffic};
+use keywheel_wire::signature::Signer;
+use keywheel_wire::signers::When;
+use keywheel_wire::subject::Service;
 use keywheel_wire::text;
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -62,6 +65,24 @@ impl Site {
         out.into_owned()
     }
 
+    /// What a person does while the installation is stopped.
+    async fn between_two_starts(&mut self, what: &str, block: &str) {
+        tokio::task::block_in_place(|| self.stack.interrupt()).unwrap();
+        self.run(what, block);
+        self.stack = tokio::task::block_in_place(|| Stack::start(&self.options)).unwrap();
+        self.operator = Operator::connect(&self.stack.context).await.unwrap();
+        let edge = self.stack.context.edges[0].http.clone();
+        self.variables
+            .iter_mut()
+            .filter(|(name, _)| *name == "EDGE")
+            .for_each(|(_, at)| at.clone_from(&edge));
+    }
+
+    async fn lets_in(&self, seed: &str, inbox: &str) -> bool {
+        let options = async_nats::ConnectOptions::with_nkey(seed.trim().to_owned());
+        options.custom_inbox_prefix(inbox).connect(&self.stack.context.nats_url).await.is_ok()
+    }
+
     async fn states(&self, client: &str) -> Vec<&'static str> {
         let address = Address::Keyring(KeyringId::parse(&format!("acme/{client}")).unwrap());
         let (state, _) = self.operator.history(&address).await.unwrap();
@@ -85,7 +106,13 @@ fn every_playbook_is_run() {
     let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     names.sort_unstable();
-    let run = ["leaked-api-key.md", "leaked-service-credential.md", "lost-bus.md", "wrong-fleet-rotation.md"];
+    let run = [
+        "leaked-api-key.md",
+        "leaked-service-credential.md",
+        "leaked-signing-key.md",
+        "lost-bus.md",
+        "wrong-fleet-rotation.md",
+    ];
     assert_eq!(names, [&["README.md"][..], &run].concat());
 }
 
@@ -116,21 +143,48 @@ async fn a_wrong_fleet_rotation_is_taken_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leaked_credential_is_replaced_and_lets_nobody_in() {
     let Some(mut site) = Site::open("web.key").await else { return };
-    let seed = site.stack.home().join("credentials/issuer.nk");
+    let seed = site.stack.home().join("credentials/operator.nk");
     let leaked = std::fs::read_to_string(&seed).unwrap();
-    let [look, take_away, again, rotate] = blocks("leaked-service-credential.md").try_into().unwrap();
+    let [look, take_away, rotate] = blocks("leaked-service-credential.md").try_into().unwrap();
     site.run("look", &look);
-    tokio::task::block_in_place(|| site.stack.interrupt()).unwrap();
-    site.run("take away", &take_away);
-    site.stack = tokio::task::block_in_place(|| Stack::start(&site.options)).unwrap();
-    site.operator = Operator::connect(&site.stack.context).await.unwrap();
+    site.between_two_starts("take away", &take_away).await;
     assert_ne!(std::fs::read_to_string(&seed).unwrap(), leaked);
-    assert!(site.run("again", &again).starts_with("2\n"), "both are listed");
-    let options = async_nats::ConnectOptions::with_nkey(leaked.trim().to_owned());
-    let options = options.custom_inbox_prefix("_INBOX_issuer");
-    assert!(options.connect(&site.stack.context.nats_url).await.is_err(), "the leaked seed is let in");
+    assert!(!site.lets_in(&leaked, "_INBOX_operator").await, "the leaked seed is let in");
     site.run("rotate", &rotate);
     assert_eq!(site.states("web").await, ["retiring", "retiring", "active"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaked_signing_key_is_replaced_and_withdrawn() {
+    let Some(mut site) = Site::open("web.key").await else { return };
+    let seed = site.stack.home().join("credentials/issuer.nk");
+    let leaked = std::fs::read_to_string(&seed).unwrap();
+    let old = Signer::from_seed(&leaked).unwrap().public().to_owned();
+    // The thief has a key of its own introduced meanwhile.
+    site.run("the thief", "keywheel signer new issuer --file thief.nk > thief.pub");
+    let introduced =
+        "keywheel signer add issuer --key $(cat thief.pub) --sign-with $KEYWHEEL_HOME/credentials/issuer.nk";
+    site.run("the thief", introduced);
+    site.variables.push(("OLD", old.clone()));
+    site.variables.push(("ROOT", site.stack.home().join("root.nk").to_string_lossy().into_owned()));
+    let [look, introduce, put, withdraw, undo] = blocks("leaked-signing-key.md").try_into().unwrap();
+    let shown = site.run("look", &look);
+    assert!(shown.matches(&old).count() > 1, "not as who introduced the thief's: {shown}");
+    site.run("introduce", &introduce);
+    site.between_two_starts("put", &put).await;
+    assert!(!site.lets_in(&leaked, "_INBOX_issuer").await, "the leaked seed is let in");
+    site.run("withdraw", &withdraw);
+    site.run(
+        "the thief's own",
+        "keywheel signer withdraw $(cat thief.pub) --reason introduced --root $ROOT --yes",
+    );
+    site.run("undo", &undo);
+    assert_eq!(site.states("web").await, ["retiring", "retiring", "active"]);
+    let signers = site.operator.bus.meet().await.unwrap();
+    let issuers = signers.listed().keys.keys().chain(signers.learned().added.keys());
+    let standing = issuers.filter(|key| signers.role(key.as_str(), When::Now) == Ok(Service::Issuer));
+    let own = Signer::from_seed(&std::fs::read_to_string(&seed).unwrap()).unwrap();
+    assert_eq!(standing.map(ToString::to_string).collect::<Vec<_>>(), [own.public()]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
