@@ -38,12 +38,17 @@ impl Kind {
     }
 }
 
-/// Where the gateway is, if there is one: in the folder that `deploy/get-gateways.sh` prints, which
-/// `$KEYWHEEL_TEST_GATEWAYS` names.
-#[allow(clippy::disallowed_methods, reason = "a test is configured by its environment alone")]
+/// Where the gateway is, if there is one.
 pub fn program(kind: Kind) -> Option<PathBuf> {
+    beside_gateways(kind.name())
+}
+
+/// Where a program or library of this name is, if there is one: in the folder that `deploy/get-gateways.sh` prints,
+/// which `$KEYWHEEL_TEST_GATEWAYS` names.
+#[allow(clippy::disallowed_methods, reason = "a test is configured by its environment alone")]
+pub fn beside_gateways(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("KEYWHEEL_TEST_GATEWAYS").map(PathBuf::from)?;
-    Some(folder.join(kind.name())).filter(|program| program.is_file())
+    Some(folder.join(name)).filter(|file| file.is_file())
 }
 
 /// Between whom it stands.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, missing_docs)]
 
 mod cli;
+mod clocks;
 mod commands;
 mod cut_off;
 mod fleets;

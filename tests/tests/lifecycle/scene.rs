@@ -25,10 +25,15 @@ impl Scene {
 
     /// A stack with changed options, and a policy that lets rotations end within seconds.
     pub async fn with(change: impl FnOnce(&mut StackOptions)) -> Scene {
+        Scene::within(&[], change).await
+    }
+
+    /// The same with variables in the environment of all its processes.
+    pub async fn within(environment: &[(&str, &str)], change: impl FnOnce(&mut StackOptions)) -> Scene {
         let folder = TempDir::new().unwrap();
         let mut options = StackOptions::for_test(&folder.path().join("home")).unwrap();
         change(&mut options);
-        let stack = tokio::task::block_in_place(|| Stack::start(&options)).unwrap();
+        let stack = tokio::task::block_in_place(|| Stack::start_with(&options, environment)).unwrap();
         let operator = Operator::connect(&stack.context).await.unwrap();
         let policy = json!({ "overlap_min": "1s", "quiet": "3s", "overlap_max": "30d" });
         operator.policy(&tenant(), policy).await.unwrap();

@@ -120,6 +120,7 @@ fn configuration(port: u16, folder: &Path, all: &[&str], edge: &str) -> String {
                 publish: [
                     "$JS.API.CONSUMER.INFO.KW_EVENTS.edge-e1", "$JS.API.CONSUMER.MSG.NEXT.KW_EVENTS.edge-e1",
                     "$JS.API.CONSUMER.RESET.KW_EVENTS.edge-e1",
+                    "$JS.API.DIRECT.GET.KW_EVENTS",
                     "$JS.API.DIRECT.GET.OBJ_KW_SNAPSHOTS",
                     "$JS.API.DIRECT.GET.KW_NOTICES.kw.notice._._.head",
                     "$JS.API.STREAM.INFO.KW_EVENTS", "kw.edge.e1.pulse", "kw.use.e1"

@@ -33,7 +33,7 @@ async fn every_reader_has_its_durable() {
         ("KW_EVENTS", "usage-tracker-2", AckPolicy::None, 0),
         ("KW_EVENTS", "edge-edge-a", AckPolicy::None, 0),
         ("KW_COMMANDS", "issuer", AckPolicy::Explicit, 5),
-        ("KW_COMMANDS", "propagator", AckPolicy::Explicit, 3),
+        ("KW_COMMANDS", "propagator", AckPolicy::Explicit, 5),
         ("KW_COMMANDS", "retirer", AckPolicy::Explicit, 2),
         ("KW_USAGE", "usage-tracker", AckPolicy::Explicit, 0),
     ] {
