@@ -275,7 +275,7 @@ impl Follower {
         *wait = Duration::from_millis(100);
         let created = self.fold.log_created()?.unwrap_or_default();
         let mut ahead = Ahead::begin(consumer, self.signers.subscribe(), copied.is_some());
-        let (mut confirmed, mut begins) = (watermark == 0, true);
+        let (mut confirmed, mut begins, mut is_first) = (watermark == 0, true, true);
         loop {
             if confirmed {
                 self.fold.confirmed.send_replace(Some(connections));
@@ -287,7 +287,9 @@ impl Follower {
             if let (true, Some(first)) = (begins, rest.first()) {
                 // A durable of the same name may by now be that of another stream; within one pull it cannot change.
                 self.check_identity().await?;
-                begins_at(from.max(1), first.seq())?;
+                if std::mem::take(&mut is_first) {
+                    begins_at(from.max(1), first.seq())?;
+                }
                 begins = false;
             }
             confirmed |= rest.last().is_some_and(|last| last.seq() >= watermark);

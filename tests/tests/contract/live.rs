@@ -52,6 +52,20 @@ impl Run {
         command.spawn().unwrap()
     }
 
+    /// A signer that comes and goes by events.
+    fn signers(&self) {
+        let run = |line: &str| {
+            let ended = self.cli(line).wait_with_output().unwrap();
+            assert!(ended.status.success(), "{line}: {}", String::from_utf8_lossy(&ended.stderr));
+            serde_json::from_slice::<Value>(&ended.stdout).unwrap()
+        };
+        let file = self.stack.home().join("second.nk");
+        let made = run(&format!("signer new issuer --file {}", file.display()));
+        let key = made["key"].as_str().unwrap_or_else(|| panic!("{made}"));
+        run(&format!("signer add issuer --key {key}"));
+        run(&format!("signer withdraw {key} --reason drill --yes"));
+    }
+
     async fn key(&self, client: &str, fields: Value) -> String {
         let mut fields = fields;
         fields["recipient"] = json!(self.operator.recipient());
@@ -121,6 +135,14 @@ impl Run {
             let document = json!({ "id": keywheel_wire::text::id(keywheel_token::id::fresh()), "actor": "rig", "edge": "e9" });
             self.operator.bus.send_command(&Address::Installation, verb, &document).await.unwrap();
         }
+        for (verb, sample) in
+            [(Verb::SignerAdd, "command-signer-add"), (Verb::SignerWithdraw, "command-signer-withdraw")]
+        {
+            let file = crate::schemas::folder().join(format!("golden/v1/{sample}.json"));
+            let mut document = crate::schemas::read_json(&file);
+            document["id"] = json!(keywheel_wire::text::id(keywheel_token::id::fresh()));
+            self.operator.bus.send_command(&Address::Installation, verb, &document).await.unwrap();
+        }
         // The program asks for no rollback of which it sees that it would restore nothing.
         let id = keywheel_wire::text::id(keywheel_token::id::fresh());
         let rollback = json!({ "id": id, "actor": "rig", "to_seq": 1 });
@@ -160,6 +182,7 @@ async fn everything_on_the_bus_and_at_the_edge_is_as_described() {
     let revoke = json!({ "all": true, "reason": "leaked" });
     run.operator.accepted(&at("leaked"), Verb::Revoke, revoke).await.unwrap();
     run.commands().await;
+    tokio::task::block_in_place(|| run.signers());
     run.until_state("app", 1, "retired").await;
     edges.every_answer(&new, &[("retired", &old), ("revoked", &leaked), ("expired", &short)], &bound).await;
 

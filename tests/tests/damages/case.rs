@@ -182,8 +182,10 @@ impl Case {
         until(&format!("{what}: the edge notices"), noticed).await;
         let ended = tokio::time::timeout(PATIENCE, &mut self.service).await;
         let ended = ended.unwrap_or_else(|_| panic!("{what}: the service goes on")).unwrap();
-        let refused =
-            matches!(ended, Err(BusError::Table(TableError::Diverged { .. } | TableError::Gap { .. })));
+        let refused = matches!(
+            ended,
+            Err(BusError::OtherLog(_) | BusError::Table(TableError::Diverged { .. } | TableError::Gap { .. }))
+        );
         assert!(refused, "{what}: {ended:?}");
         assert_eq!((self.edge_at().await, self.fold.head().watermark), (before, before), "{what}");
         self.edge.until_ready(false).await;

@@ -85,6 +85,8 @@ const LABELS: [(&str, &[&str]); 14] = [
             "PolicySet",
             "EdgeAdded",
             "EdgeRemoved",
+            "SignerAdded",
+            "SignerWithdrawn",
         ],
     ),
     ("cause", &["superseded", "requested", "revoked", "expired", "cancelled", "rolled_back"]),
