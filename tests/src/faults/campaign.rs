@@ -9,7 +9,7 @@ use super::plan;
 use super::rest;
 use super::ring::Ring;
 use super::scene::{Part, Scene};
-use super::settings::{LEASE, QUIET, STALE_MAX, Settings};
+use super::settings::{QUIET, STALE_MAX, Settings};
 use super::summary::Summary;
 use super::watch::{Watched, watch};
 use super::{leaks, nemesis};
@@ -100,7 +100,7 @@ fn began(settings: &Settings, scene: &Scene) -> Entry {
     let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
     Entry::Began {
         seed: settings.seed,
-        lease: micros(LEASE),
+        lease: micros(settings.lease().0),
         stale_max: micros(STALE_MAX),
         quiet: micros(QUIET),
         edges: scene.edges.iter().map(|edge| edge.id.clone()).collect(),

@@ -7,7 +7,7 @@
 use super::clocks::Clocks;
 use super::plan::{Kind, Role, Target};
 use super::process::{Process, Recipe, until};
-use super::settings::{LEASE_TEXT, REPLICAS, Settings};
+use super::settings::{REPLICAS, Settings};
 use crate::Operator;
 use crate::link::Link;
 use crate::stack::{Context, Stack, StackOptions};
@@ -214,7 +214,7 @@ async fn lay_out(settings: &Settings) -> anyhow::Result<(Context, Vec<Recipe>)> 
         binary: settings.binary.clone(),
         home: settings.home.clone(),
         edges: settings.edges,
-        lease: LEASE_TEXT,
+        lease: settings.lease().1,
         replicas: REPLICAS,
         cluster: settings.cluster,
         restart: true,

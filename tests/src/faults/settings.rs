@@ -5,10 +5,6 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The fleet's lease.
-pub const LEASE: Duration = Duration::from_secs(2);
-/// The same as `up` is told it.
-pub const LEASE_TEXT: &str = "2s";
 /// How long an `available` keyring is served without contact.
 pub const STALE_MAX: Duration = Duration::from_secs(20);
 /// The quiet period: with [`OVERLAP_MIN`], a whole rotation fits into some seconds.
@@ -44,6 +40,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The fleet's lease, also as `up` is told it. On a cluster a lease is timed from when the leader was last sure to
+    /// lead, which may be seconds ago.
+    pub fn lease(&self) -> (Duration, &'static str) {
+        if self.cluster > 1 { (Duration::from_secs(6), "6s") } else { (Duration::from_secs(2), "2s") }
+    }
+
     /// The tenants, each with whether its class is `strict`.
     pub fn tenants() -> impl Iterator<Item = (String, bool)> {
         (0..TENANTS).map(|n| (format!("t{}", n + 1), n % 2 == 0))

@@ -136,7 +136,7 @@ async fn a_leader_that_was_paused() {
 async fn a_leader_that_one_other_cannot_reach() {
     drill(
         "cut off from one",
-        2,
+        1,
         |nodes, at| nodes.link(at, (at + 1) % 3).cut(),
         |nodes, at| nodes.link(at, (at + 1) % 3).mend(),
     )

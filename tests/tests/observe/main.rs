@@ -71,6 +71,8 @@ const LABELS: [(&str, &[&str]); 14] = [
             "import",
             "edge-add",
             "edge-remove",
+            "signer-add",
+            "signer-withdraw",
             "other",
         ],
     ),
