@@ -1,10 +1,11 @@
 //! Wall clocks that are ahead of the bus's take no part in a proof (SAFETY 4).
 
-use crate::scene::{Scene, assert_nobody_was_refused, holder, keyring};
+use crate::scene::{Scene, assert_nobody_was_refused, holder, keyring, tenant};
 use keywheel_domain::{State, Version};
 use keywheel_tests::gateway::beside_gateways;
 use keywheel_tests::operator::word;
 use keywheel_tests::traffic::{self, Traffic};
+use serde_json::json;
 use std::time::Duration;
 
 fn is_first(wanted: &'static str) -> impl Fn(&State) -> bool {
@@ -22,6 +23,9 @@ async fn clocks_that_are_ahead_prove_no_key_quiet_that_is_in_use() {
     let library = library.to_str().unwrap();
     let clock = [("LD_PRELOAD", library), ("FAKETIME", "+30s"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
     let scene = Scene::within(&clock, |_| {}).await;
+    // Strict: an edge's horizon is then its lease.
+    let policy = json!({ "overlap_min": "1s", "quiet": "3s", "class": "strict" });
+    scene.operator.policy(&tenant(), policy).await.unwrap();
     let ring = keyring("ahead");
     let (_, first) = scene.operator.issue(&ring).await.unwrap();
     let held = holder(first);
