@@ -133,10 +133,12 @@ impl Station {
         work: impl Future<Output = Result<(), BusError>>,
     ) -> Result<(), BusError> {
         let (stop, stopped) = oneshot::channel::<()>();
-        let follow = self.follower.run(sink, async move {
+        // In boxes: by value they are copied from frame to frame, which a worker thread's stack does not hold.
+        let follow = Box::pin(self.follower.run(sink, async move {
             // An error means that the sender is gone, which says the same.
             let _ = stopped.await;
-        });
+        }));
+        let work = Box::pin(work);
         let work = async move {
             let worked = work.await;
             drop(stop);

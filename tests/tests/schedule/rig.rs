@@ -76,7 +76,7 @@ impl Rig {
             log: Default::default(),
         };
         let _propagator =
-            Running::start(|shutdown| tokio::spawn(keywheel_propagator::run(propagator, shutdown)));
+            Running::start(|shutdown| tokio::spawn(Box::pin(keywheel_propagator::run(propagator, shutdown))));
         Rig { operator: Operator::connect(&context).await.unwrap(), server, bus, folder, _propagator }
     }
 
@@ -91,7 +91,7 @@ impl Rig {
             key: Default::default(),
             log: Default::default(),
         };
-        Running::start(|shutdown| tokio::spawn(keywheel_issuer::run(config, shutdown)))
+        Running::start(|shutdown| tokio::spawn(Box::pin(keywheel_issuer::run(config, shutdown))))
     }
 
     /// A key that was handed out, for each client.
