@@ -74,6 +74,31 @@ async fn a_restart_of_the_bus_is_outlived() {
     replica.stop().await;
 }
 
+/// A pull ends after two seconds. What the next one brings goes on from there and is no gap: who took it for one would
+/// begin anew with every pull.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_pull_after_the_other_is_no_new_beginning() {
+    let ((server, bus), folder) = (server().await, tempfile::tempdir().unwrap());
+    let listener = server.stranger().await.client();
+    let mut begun = listener.subscribe("$JS.API.CONSUMER.RESET.KW_EVENTS.>").await.unwrap();
+    listener.flush().await.unwrap();
+    let replica = Replica::start(&server, 1, folder.path()).await;
+    let mut writer = Writer::default();
+    for count in 1..=12 {
+        writer.append(&bus, &keyring(0)).await;
+        replica.reaches(count).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    replica.stop().await;
+    listener.flush().await.unwrap();
+    let mut count = 0;
+    while tokio::time::timeout(Duration::from_millis(200), begun.next()).await.is_ok_and(|one| one.is_some())
+    {
+        count += 1;
+    }
+    assert_eq!(count, 1, "the reader began so often");
+}
+
 /// Somebody else takes messages from the durable: what it takes is missed, noticed and read again.
 #[tokio::test(flavor = "multi_thread")]
 async fn gaps_are_mended() {
