@@ -109,6 +109,16 @@ fn files(home: &Path) {
     let without: Vec<&str> = kept.lines().filter(|line| !line.contains("usage-tracker")).collect();
     std::fs::write(&signers, without.join("\n")).unwrap();
     finds(home, 1, &[("signers_lack", "signers file")]);
+    // An event that introduces the key does as well as a line.
+    let line = kept.lines().find(|line| line.contains("usage-tracker")).unwrap();
+    let key = line.split(' ').next().unwrap();
+    let added = keywheel(&binary().unwrap())
+        .args(["signer", "add", "usage-tracker", "--key", key])
+        .env("KEYWHEEL_HOME", home)
+        .output()
+        .unwrap();
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    await_well(home);
     std::fs::write(&signers, "installation = 7").unwrap();
     let (code, unwell) = doctor(home);
     assert!(code == 1 && unwell.iter().any(|(code, ..)| code == "signers_unusable"), "{unwell:#?}");

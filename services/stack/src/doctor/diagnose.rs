@@ -102,12 +102,16 @@ fn signers(facts: &Facts) -> Vec<Finding> {
         return vec![Finding::wrong("signers_unusable", about, why.clone(), next)];
     }
     let lacks = facts.unlisted.iter().map(|(service, public)| {
-        let what = format!("it does not list {public} as {}: nobody believes what it writes", service.name());
-        Finding::wrong("signers_lack", about, what, facts.start_again())
+        let role = service.name();
+        let what = format!(
+            "{public} is not believed as {role}: the file does not list it and no event introduces it, or one withdrew it"
+        );
+        let next = format!("keywheel signer add {role} --key {public}; if the file lost its line, {}", facts.start_again());
+        Finding::wrong("signers_lack", about, what, next)
     });
     let mut findings: Vec<Finding> = lacks.collect();
     if findings.is_empty() {
-        findings.push(Finding::ok("signers", about, "it lists the key of each service of this home"));
+        findings.push(Finding::ok("signers", about, "the key of each service of this home is believed"));
     }
     findings
 }

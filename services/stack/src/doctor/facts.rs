@@ -27,7 +27,9 @@ pub struct Facts {
     pub server: String,
     /// Credentials and the signers file.
     pub files: Vec<FileFact>,
-    /// Each service's key that the signers file does not list in that role.
+    /// Each service's key in this home.
+    pub keys: Vec<(Service, String)>,
+    /// Those that are not believed in that role: by the signers file and, where the bus answers, by the log's events.
     pub unlisted: Vec<(Service, String)>,
     /// Why the signers file cannot be used.
     pub signers: Option<String>,

@@ -68,9 +68,10 @@ fn look_at_signers(file: &Path, publics: Vec<(Service, String)>, facts: &mut Fac
             let is_listed = |(service, public): &(Service, String)| {
                 signers.keys().any(|entry| entry == (public.as_str(), *service))
             };
-            facts.unlisted = publics.into_iter().filter(|entry| !is_listed(entry)).collect();
+            facts.unlisted = publics.iter().filter(|entry| !is_listed(entry)).cloned().collect();
         }
     }
+    facts.keys = publics;
 }
 
 fn disks(home: &Home, server: &Server, fleet: &Fleet) -> Vec<DiskFact> {

@@ -14,7 +14,8 @@ use keywheel_domain::{Address, EdgeId};
 use keywheel_runtime::clock;
 use keywheel_table::Replay;
 use keywheel_wire::belief;
-use keywheel_wire::signers::Signers;
+use keywheel_wire::signers::{Signers, When};
+use keywheel_wire::subject::Service;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,6 +158,11 @@ async fn look_at_log(operator: &Bus, facts: &mut Facts) -> Result<LogFacts> {
     }
     let newest = operator.page(head.seq.saturating_sub(CHECKED).max(1), None).await?;
     let signers = operator.meet().await?;
+    if facts.signers.is_none() {
+        let is_believed =
+            |(service, public): &&(Service, String)| signers.role(public, When::Now) == Ok(*service);
+        facts.unlisted = facts.keys.iter().filter(|key| !is_believed(key)).cloned().collect();
+    }
     let doubt = |message: &keywheel_table::Message| {
         let keywheel_table::Message { seq, subject, payload, signed } = message;
         let read = belief::event(&signers, *seq, subject, payload, signed.as_ref());
