@@ -286,9 +286,14 @@ impl Carrier {
         let Address::Keyring(keyring) = &event.address else { return Ok(()) };
         let state = self.state(&event.address)?;
         let tenant = self.state(&Address::Tenant(keyring.tenant.clone()))?;
+        // The bus's clock: one of ours that is behind would promise too early. It is read after the barrier, so that on a
+        // cluster the time in which an old head may be told is over.
+        let bus_time = self.gate.bus().clock().await?;
         let mut named = Vec::new();
         for (edge, watermark) in &unreached {
-            let contact = self.last_contact(edge).await?;
+            let stored = self.gate.bus().last_contact(edge).await?;
+            // Where nothing is stored nothing is known of it.
+            let contact = stored.map_or(bus_time, |(at, _)| at);
             let horizon = state.horizon_since(&tenant, *watermark, self.lease);
             named
                 .push(Unreached { edge: edge.to_string(), refuses_by: Moment(refuses_by(contact, horizon)) });
@@ -306,16 +311,9 @@ impl Carrier {
             edges: (applied_on.len() + named.len()) as u64,
             applied_on: applied_on.iter().map(ToString::to_string).collect(),
             unreached: named,
-            final_at: Moment(refuses_by(event.at, longest)),
+            final_at: Moment(refuses_by(bus_time, longest)),
         };
         let id = format!("receipt-{}", id(event.id.0));
         self.gate.bus().notify(&event.address, &id, &Notice::Receipt(receipt)).await
-    }
-
-    /// When an edge was last in contact at the latest, by the bus's clock: its newest stored pulse, or
-    /// now where nothing is stored, since then nothing is known.
-    async fn last_contact(&self, edge: &EdgeId) -> Result<keywheel_domain::At, BusError> {
-        let stored = self.gate.bus().last_contact(edge).await?;
-        Ok(stored.map_or(self.gate.now(), |(at, _)| at))
     }
 }
