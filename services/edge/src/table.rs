@@ -265,9 +265,9 @@ impl Table {
 
     /// Lets another table answer, which was read whole from what is committed up to `head`. Uses that
     /// are not reported yet stay counted.
-    pub fn replace(&self, mut answers: Answers, head: Head, log_created: Option<At>) {
+    pub fn replace(&self, answers: Answers, head: Head, log_created: Option<At>) {
         let mut inner = self.write();
-        self.tally.keep(&inner.answers, &mut answers);
+        self.tally.keep(&inner.answers, &answers);
         let old = std::mem::replace(&mut inner.answers, answers);
         inner.is_on_roster = inner.answers.is_on_roster(&self.edge);
         inner.is_between = false;

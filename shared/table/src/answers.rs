@@ -1,8 +1,9 @@
 //! The edge's table in memory: every verification is answered from here, without I/O.
 //!
-//! A key takes one row of 64 bytes and an entry of 5 in an index that is half to seven eighths full; what
-//! many rows say alike is kept once, a keyring's name once for all its versions. What no answer needs
-//! (metadata, commands, proofs) is on the disk alone.
+//! A key takes one row of 96 bytes, its keyring's name among them, and a word in an index that is three
+//! eighths to three quarters full; what many rows say alike is kept once. Nothing in it is written while
+//! keys are verified, so that no core waits for another's. What no answer needs (metadata, commands,
+//! proofs) is on the disk alone.
 //!
 //! # Layout
 //! - `rows`: the rows, and how they are found
@@ -18,33 +19,26 @@ use keywheel_domain::key::Origin;
 use keywheel_domain::policy::Policy;
 use keywheel_domain::verdict::Found;
 use keywheel_domain::{Address, At, Digest, EdgeId, Key, KeyState, Kid, PolicyPatch, State, Version};
-use names::Names;
+use names::{Label, Names};
 use pool::Pool;
 use rows::{Cells, Index, Rows};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use terms::{Life, LifeAsked, Own, Terms, TermsAsked};
 
 /// The table.
 #[derive(Debug, Default)]
 pub struct Answers {
     rows: Rows,
-    by_kid: Index<u32>,
-    imported: Index<Adopted>,
+    by_kid: Index,
+    /// Imported keys, by digest. Of several keyrings that adopted one the first has it, in whatever order
+    /// they are loaded.
+    imported: Index,
     names: Names,
+    keyrings: usize,
     terms: Pool<Terms>,
     lives: Pool<Life>,
     roster: BTreeMap<EdgeId, u64>,
     defaults: Policy,
-}
-
-/// An imported key. Of several keyrings that adopted one the first has it, in whatever order they are
-/// loaded.
-#[derive(Clone, Copy, Debug)]
-struct Adopted {
-    row: u32,
-    /// When, in milliseconds; in two halves, so that an entry takes 12 bytes and not 16.
-    issued_at: [u32; 2],
 }
 
 /// One version of a keyring, as the table takes it over.
@@ -87,6 +81,7 @@ impl<'a> Loaded<'a> {
 /// One version as verification needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
+    place: u32,
     cells: &'a Cells,
     answers: &'a Answers,
 }
@@ -114,71 +109,58 @@ impl Answers {
         keys: impl Iterator<Item = Loaded<'a>>,
     ) {
         let (tenant, own) = (self.names.tenant(tenant), Own::of(policy));
-        let mut name = None;
+        let mut label = None;
         for key in keys {
             let row = self.row_of(key.kid.number());
-            let known = row.map(|row| self.rows.at(row).name);
-            let place = match known.filter(|place| self.names.is_at(*place, tenant, client)).or(name) {
-                Some(place) => place,
-                None => self.names.add(tenant, client),
+            let known = row.map(|row| self.rows.at(row).label);
+            let named = match known.filter(|known| self.names.is(known, tenant, client)).or(label) {
+                Some(label) => label,
+                None => {
+                    self.keyrings += 1;
+                    self.names.label(tenant, client)
+                }
             };
-            name = Some(place);
-            let row = self.put(row, place, own, &key);
-            if let Some(issued_at) = key.imported_at {
-                self.adopt(row, &key.digest, issued_at);
+            label = Some(named);
+            let row = self.put(row, named, own, &key);
+            if key.imported_at.is_some() {
+                self.adopt(row, &key.digest);
             }
         }
     }
 
     fn row_of(&self, kid: u64) -> Option<u32> {
-        self.by_kid.find(kid, |row| self.rows.at(*row).kid == kid).copied()
+        self.by_kid.find(kid, |row| self.rows.at(row).kid == kid)
     }
 
-    /// Writes a row; its uses stay counted.
-    fn put(&mut self, row: Option<u32>, name: u32, own: Own, key: &Loaded<'_>) -> u32 {
+    fn put(&mut self, row: Option<u32>, label: Label, own: Own, key: &Loaded<'_>) -> u32 {
         let terms = TermsAsked { scopes: key.scopes, cidrs: key.cidrs, own };
         let terms = self.terms.hold(&terms, || terms.made());
         let life = LifeAsked { state: key.state, expires_at: key.expires_at };
         let life = self.lives.hold(&life, || life.made());
         let (kid, version, digest) = (key.kid.number(), key.version.0, key.digest);
+        let imported_at = key.imported_at.unwrap_or(At(0));
+        let new = Cells { kid, imported_at, digest, label, terms, life, version };
         let Some(row) = row else {
-            let uses = AtomicU64::new(0);
-            let row = self.rows.push(Cells { kid, digest, uses, name, terms, life, version });
-            let rows = &self.rows;
-            self.by_kid.insert(kid, row, |row| rows.at(*row).kid);
+            let row = self.rows.push(new);
+            self.by_kid.insert(kid, row);
             return row;
         };
-        let cells = self.rows.at_mut(row);
-        let (old_terms, old_life) = (cells.terms, cells.life);
-        (cells.digest, cells.name, cells.version) = (digest, name, version);
-        (cells.terms, cells.life) = (terms, life);
-        self.terms.release(old_terms);
-        self.lives.release(old_life);
+        let old = std::mem::replace(self.rows.at_mut(row), new);
+        self.terms.release(old.terms);
+        self.lives.release(old.life);
         row
     }
 
-    fn adopt(&mut self, row: u32, digest: &Digest, issued_at: At) {
-        let rows = &self.rows;
-        let new = Adopted::new(row, issued_at);
-        match self.imported.find_mut(digest, |known| rows.at(known.row).digest == *digest) {
-            Some(known) => {
-                let order = |adopted: &Adopted| (adopted.issued_at(), rows.at(adopted.row).kid);
-                if order(&new) < order(known) {
-                    *known = new;
-                }
-            }
-            None => self.imported.insert(*digest, new, |known| rows.at(known.row).digest),
+    fn adopt(&mut self, row: u32, digest: &Digest) {
+        let Some(known) = self.imported_row(digest) else { return self.imported.insert(digest, row) };
+        let order = |row| (self.rows.at(row).imported_at, self.rows.at(row).kid);
+        if order(row) < order(known) {
+            self.imported.replace(digest, known, row);
         }
     }
 
-    /// Goes on counting uses where `old`, whose place this takes, has begun to: those of `used`, which
-    /// must be the numbers of all that were counted. Nobody may count in `old` meanwhile.
-    pub fn keep_uses(&mut self, old: &Answers, used: impl Iterator<Item = u64>) {
-        for kid in used {
-            if let (Some(row), Some(known)) = (self.by_number(kid), old.by_number(kid)) {
-                row.cells.uses.fetch_add(known.take_uses(), Ordering::AcqRel);
-            }
-        }
+    fn imported_row(&self, digest: &Digest) -> Option<u32> {
+        self.imported.find(digest, |row| self.rows.at(row).digest == *digest)
     }
 
     /// Whether it answers for an address as `state` has it.
@@ -204,17 +186,17 @@ impl Answers {
 
     /// The row of a kid that is at hand as a number.
     pub fn by_number(&self, kid: u64) -> Option<Row<'_>> {
-        self.row_of(kid).map(|row| self.row(row))
+        self.row_of(kid).map(|row| self.at(row))
     }
 
     /// The row of an imported key, by the digest of its whole text.
     pub fn by_digest(&self, digest: &Digest) -> Option<Row<'_>> {
-        let found = self.imported.find(digest, |known| self.rows.at(known.row).digest == *digest);
-        found.map(|known| self.row(known.row))
+        self.imported_row(digest).map(|row| self.at(row))
     }
 
-    fn row(&self, row: u32) -> Row<'_> {
-        Row { cells: self.rows.at(row), answers: self }
+    /// The row at a [`Row::place`] of this table.
+    pub fn at(&self, place: u32) -> Row<'_> {
+        Row { place, cells: self.rows.at(place), answers: self }
     }
 
     /// Whether `edge` is on the roster.
@@ -224,7 +206,7 @@ impl Answers {
 
     /// Whether any key was imported, so that foreign text can be a key at all.
     pub fn has_imports(&self) -> bool {
-        self.imported.count() > 0
+        !self.imported.is_empty()
     }
 
     /// How many keys it holds.
@@ -234,22 +216,16 @@ impl Answers {
 
     /// How many keyrings they are on.
     pub fn keyrings(&self) -> usize {
-        self.names.count()
-    }
-}
-
-impl Adopted {
-    fn new(row: u32, At(ms): At) -> Self {
-        Self { row, issued_at: [(ms >> 32) as u32, ms as u32] }
-    }
-
-    fn issued_at(&self) -> At {
-        let [high, low] = self.issued_at.map(u64::from);
-        At(high << 32 | low)
+        self.keyrings
     }
 }
 
 impl<'a> Row<'a> {
+    /// Where it lies in its table, for as long as there is that table. Places are given from 0 on.
+    pub fn place(&self) -> u32 {
+        self.place
+    }
+
     /// Public id.
     pub fn kid(&self) -> Kid {
         Kid::of_number(self.cells.kid)
@@ -272,8 +248,8 @@ impl<'a> Row<'a> {
 
     /// Its tenant's name and its client's.
     pub fn names(&self) -> (&'a str, &'a str) {
-        let (tenant, client) = self.answers.names.at(self.cells.name);
-        (&tenant.name, client)
+        let (names, label) = (&self.answers.names, &self.cells.label);
+        (&names.tenant_of(label).name, names.client(label))
     }
 
     /// Its state.
@@ -301,19 +277,9 @@ impl<'a> Row<'a> {
         &self.terms().cidrs
     }
 
-    /// Counts a use; whether it is the first since they were taken.
-    pub fn count_use(&self) -> bool {
-        self.cells.uses.fetch_add(1, Ordering::AcqRel) == 0
-    }
-
-    /// Takes the uses that were counted.
-    pub fn take_uses(&self) -> u64 {
-        self.cells.uses.swap(0, Ordering::AcqRel)
-    }
-
     /// What verification needs of it, with the policy that holds for its keyring.
     pub fn found(&self) -> Found<'a> {
-        let (own, tenant) = (self.terms().own, self.answers.names.at(self.cells.name).0.own);
+        let (own, tenant) = (self.terms().own, self.answers.names.tenant_of(&self.cells.label).own);
         let defaults = &self.answers.defaults;
         Found::Key {
             state: self.state(),

@@ -1,11 +1,16 @@
 //! Digests: what may be stored and shown in place of a key.
 
+use crate::presented::{KID_BYTES, SECRET_BYTES};
 use crate::secret::unquoted;
 use keywheel_domain::Digest;
 use keywheel_domain::rejection::InvalidText;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use subtle::ConstantTimeEq;
+
+/// The hash value that SHA-256 begins with (FIPS 180-4, 5.3.3).
+const INITIAL: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// Whether two digests are the same, in a time that does not depend on where they differ.
 pub fn same(one: &Digest, other: &Digest) -> bool {
@@ -22,19 +27,29 @@ pub fn same(one: &Digest, other: &Digest) -> bool {
 /// The digest of an imported key: SHA-256 of its whole text. Whether the text could be such a key is
 /// for [`crate::read()`] to say.
 pub fn digest_foreign(text: impl AsRef<[u8]>) -> Digest {
-    digest_of(&[text.as_ref()])
+    // The hasher keeps a copy of what it reads. It stays in one place, where it is wiped: each move would
+    // leave that copy behind on the stack.
+    let mut hasher = Sha256::new();
+    hasher.update(text);
+    Digest(hasher.finalize_reset().into())
 }
 
-/// SHA-256 over parts of a text: a key of ours has kid and secret, 53 bytes, which is one block.
-///
-/// The hasher keeps a copy of what it reads. It stays in one place, where it is wiped: each move would
-/// leave that copy behind on the stack.
-pub(crate) fn digest_of(parts: &[&[u8]]) -> Digest {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update(part);
-    }
-    Digest(hasher.finalize_reset().into())
+/// SHA-256 of a key of ours: kid and secret are 53 bytes, so that with its padding the message is one
+/// block (FIPS 180-4, 5.1.1 and 5.3.3), which is put together here without a hasher's bookkeeping.
+pub(crate) fn digest_of_ours(kid: &[u8; KID_BYTES], secret: &[u8; SECRET_BYTES]) -> Digest {
+    const BYTES: usize = KID_BYTES + SECRET_BYTES;
+    let mut block = [0_u8; 64];
+    block[..KID_BYTES].copy_from_slice(kid);
+    block[KID_BYTES..BYTES].copy_from_slice(secret);
+    block[BYTES] = 0x80;
+    block[56..].copy_from_slice(&(8 * BYTES as u64).to_be_bytes());
+    let mut state = INITIAL;
+    sha2::block_api::compress256(&mut state, std::slice::from_ref(&block));
+    block.fill(0);
+    zeroize::optimization_barrier(&block);
+    let mut digest = [0_u8; 32];
+    digest.as_chunks_mut().0.iter_mut().zip(state).for_each(|(bytes, word)| *bytes = word.to_be_bytes());
+    Digest(digest)
 }
 
 /// Reads a digest as import files have it: 64 hexadecimal digits, upper or lower case.

@@ -3,7 +3,7 @@
 
 use crate::base62::{self, CHECKSUM_BYTES};
 use crate::brand::Brand;
-use crate::digest::digest_of;
+use crate::digest::{digest_foreign, digest_of_ours};
 use crate::error::Malformed;
 use keywheel_domain::{Digest, Kid};
 use std::fmt;
@@ -40,8 +40,8 @@ pub struct Shown<'a> {
 
 #[derive(Clone, Copy)]
 enum Rest<'a> {
-    /// What is hashed, one after the other.
-    Text([&'a [u8]; 2]),
+    Ours { kid: &'a [u8; KID_BYTES], secret: &'a [u8; SECRET_BYTES] },
+    Foreign(&'a [u8]),
     Hashed(Digest),
 }
 
@@ -54,7 +54,8 @@ impl Shown<'_> {
     /// Its SHA-256, as [`Presented`] has it.
     pub fn digest(&self) -> Digest {
         match self.rest {
-            Rest::Text(parts) => digest_of(&parts),
+            Rest::Ours { kid, secret } => digest_of_ours(kid, secret),
+            Rest::Foreign(text) => digest_foreign(text),
             Rest::Hashed(digest) => digest,
         }
     }
@@ -106,17 +107,15 @@ fn look_at_ours<'a>(text: &'a [u8], brand: &Brand) -> Result<Shown<'a>, Malforme
     if body.len() != BODY_BYTES {
         return Err(Malformed::Length);
     }
-    let (kid, rest) = body.split_at(KID_BYTES);
-    let (separator, rest) = rest.split_at(1);
+    let Some((kid, [separator, rest @ ..])) = body.split_first_chunk() else { return Err(Malformed::Length) };
     // Every character is looked at, whatever the ones before it were: that is the faster way.
     let is_plain = rest.iter().fold(true, |all, byte| all & byte.is_ascii_alphanumeric());
-    let parsed = <[u8; KID_BYTES]>::try_from(kid).ok().and_then(Kid::of).filter(|_| is_plain);
-    let Some(parsed) = parsed.filter(|_| separator == b"_") else { return Err(Malformed::Alphabet) };
-    let (secret, checksum) = rest.split_at(SECRET_BYTES);
+    let parsed = Kid::of(*kid).filter(|_| is_plain && *separator == b'_').ok_or(Malformed::Alphabet)?;
+    let Some((secret, checksum)) = rest.split_first_chunk() else { return Err(Malformed::Length) };
     if !base62::is_checksum(checksum, &text[..text.len() - CHECKSUM_BYTES]) {
         return Err(Malformed::Checksum);
     }
-    Ok(Shown { kid: Some(parsed), rest: Rest::Text([kid, secret]) })
+    Ok(Shown { kid: Some(parsed), rest: Rest::Ours { kid, secret } })
 }
 
 fn look_at_foreign(text: &[u8]) -> Result<Shown<'_>, Malformed> {
@@ -126,7 +125,7 @@ fn look_at_foreign(text: &[u8]) -> Result<Shown<'_>, Malformed> {
     if !text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
         return Err(Malformed::Unprintable);
     }
-    Ok(Shown { kid: None, rest: Rest::Text([text, &[]]) })
+    Ok(Shown { kid: None, rest: Rest::Foreign(text) })
 }
 
 #[cfg(test)]

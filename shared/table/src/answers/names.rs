@@ -1,22 +1,29 @@
-//! Whose the rows are: the names of keyrings one after the other, and the tenants with their policies.
+//! Whose the rows are: a name beside each row, and the tenants with their policies.
 
 use super::terms::Own;
 use keywheel_domain::{PolicyPatch, Tenant};
 use std::collections::HashMap;
 
-/// Names lie in pieces, so that no growth copies what is there.
-const PIECE_BITS: u32 = 20;
-const PIECE_BYTES: usize = 1 << PIECE_BITS;
-const HEAD_BYTES: usize = 5;
+/// Bytes of a client's name that lie in the row itself, where they come from memory together with what
+/// is compared. Longer ones, which are rare, lie apart.
+const INSIDE_BYTES: usize = 31;
 
-/// Names of keyrings, each at a place that stays.
+/// Whose a row is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Label {
+    /// Its tenant's place.
+    tenant: u32,
+    length: u8,
+    /// The client's name, or, of a longer one, its place among the long ones.
+    text: [u8; INSIDE_BYTES],
+}
+
+/// The tenants, and the names that do not fit into labels.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// One name: its tenant's place (4 bytes), the client's length (1 byte), the client.
-    pieces: Vec<Vec<u8>>,
-    count: usize,
     tenants: Vec<TenantEntry>,
     by_tenant: HashMap<Box<str>, u32>,
+    long: Vec<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -48,45 +55,39 @@ impl Names {
         place.map_or(Own::default(), |place| self.tenants[*place as usize].own)
     }
 
-    /// Adds a name: at most 255 bytes of the client's, which are far more than a client may have.
-    pub fn add(&mut self, tenant: u32, client: &str) -> u32 {
+    /// A label with this name: at most 255 bytes of the client's, which are far more than a client may have.
+    pub fn label(&mut self, tenant: u32, client: &str) -> Label {
         let length = u8::try_from(client.len()).expect("a client's name has at most 63 bytes");
-        let needed = HEAD_BYTES + client.len();
-        if self.pieces.last().is_none_or(|piece| piece.len() + needed > PIECE_BYTES) {
-            self.pieces.push(Vec::with_capacity(PIECE_BYTES));
+        let mut text = [0; INSIDE_BYTES];
+        if let Some(inside) = text.get_mut(..client.len()) {
+            inside.copy_from_slice(client.as_bytes());
+        } else {
+            let place = u32::try_from(self.long.len()).expect("a table has no 2^32 rows");
+            *text.first_chunk_mut().expect("there is room for a place") = place.to_le_bytes();
+            self.long.push(client.into());
         }
-        let number = self.pieces.len() - 1;
-        let piece = self.pieces.last_mut().expect("there is room in the last piece");
-        let place = (number << PIECE_BITS) | piece.len();
-        piece.extend(tenant.to_le_bytes());
-        piece.push(length);
-        piece.extend(client.bytes());
-        self.count += 1;
-        u32::try_from(place).expect("4 GiB of names are more than there are rows")
+        Label { tenant, length, text }
     }
 
-    /// The tenant and the client at a place.
-    pub fn at(&self, place: u32) -> (&TenantEntry, &str) {
-        let (tenant, client) = self.raw(place);
-        (&self.tenants[tenant as usize], std::str::from_utf8(client).unwrap_or_default())
+    /// The tenant of a label.
+    pub fn tenant_of(&self, label: &Label) -> &TenantEntry {
+        &self.tenants[label.tenant as usize]
     }
 
-    /// Whether this name stands at a place.
-    pub fn is_at(&self, place: u32, tenant: u32, client: &str) -> bool {
-        self.raw(place) == (tenant, client.as_bytes())
+    /// The client's name on a label.
+    pub fn client<'a>(&'a self, label: &'a Label) -> &'a str {
+        match label.text.get(..usize::from(label.length)) {
+            Some(inside) => std::str::from_utf8(inside).unwrap_or_default(),
+            None => {
+                let place = label.text.first_chunk().expect("there is room for a place");
+                &self.long[u32::from_le_bytes(*place) as usize]
+            }
+        }
     }
 
-    fn raw(&self, place: u32) -> (u32, &[u8]) {
-        let piece = &self.pieces[(place >> PIECE_BITS) as usize];
-        let name = &piece[place as usize & (PIECE_BYTES - 1)..];
-        let (head, rest) = name.split_first_chunk::<HEAD_BYTES>().expect("a name has its head");
-        let [a, b, c, d, length] = *head;
-        (u32::from_le_bytes([a, b, c, d]), &rest[..usize::from(length)])
-    }
-
-    /// How many names there are.
-    pub fn count(&self) -> usize {
-        self.count
+    /// Whether a label says this.
+    pub fn is(&self, label: &Label, tenant: u32, client: &str) -> bool {
+        label.tenant == tenant && self.client(label) == client
     }
 }
 
@@ -95,19 +96,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_they_were_added_across_pieces() {
+    fn labels_say_what_was_put_on_them_whatever_its_length() {
         let mut names = Names::default();
         let tenants: Vec<u32> = (0..3).map(|n| names.tenant(&format!("t-{n}"))).collect();
         assert_eq!(names.tenant("t-1"), tenants[1]);
-        let client = |n: usize| format!("{}{n}", "c".repeat(n % 50));
-        let places: Vec<u32> = (0..60_000).map(|n| names.add(tenants[n % 3], &client(n))).collect();
-        assert!(names.pieces.len() > 1 && names.pieces.iter().all(|piece| piece.len() <= PIECE_BYTES));
-        for (n, place) in places.iter().enumerate() {
-            let (tenant, name) = names.at(*place);
-            assert_eq!((&*tenant.name, name), (format!("t-{}", n % 3).as_str(), client(n).as_str()));
-            assert!(names.is_at(*place, tenants[n % 3], &client(n)));
-            assert!(!names.is_at(*place, tenants[(n + 1) % 3], &client(n)));
+        let client = |n: usize| format!("{}{n}", "c".repeat(n % 63));
+        let labels: Vec<Label> = (0..1000).map(|n| names.label(tenants[n % 3], &client(n))).collect();
+        for (n, label) in labels.iter().enumerate() {
+            assert_eq!(&*names.tenant_of(label).name, format!("t-{}", n % 3));
+            assert_eq!(names.client(label), client(n));
+            assert!(names.is(label, tenants[n % 3], &client(n)));
+            assert!(!names.is(label, tenants[(n + 1) % 3], &client(n)));
+            assert!(!names.is(label, tenants[n % 3], &client(n + 1)));
         }
-        assert_eq!(names.count(), 60_000);
+        let is_long = |n: &usize| client(*n).len() > INSIDE_BYTES;
+        assert_eq!(names.long.len(), (0..1000).filter(is_long).count());
     }
 }
