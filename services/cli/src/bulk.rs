@@ -20,6 +20,8 @@ use std::time::Duration;
 /// How many batches are under way at once.
 const UNDER_WAY: usize = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often what found no room in the queue is sent again.
+const ROOM_EVERY: Duration = Duration::from_millis(250);
 
 /// A command about a keyring whose outcome is not known yet; `about` is the caller's own.
 pub(crate) struct Asked<T> {
@@ -53,6 +55,7 @@ pub(crate) async fn send_all<T>(
             let batch = waiting.by_ref().take(BATCH_MAX).collect();
             let batch = sender.settle(batch, &mut count).await?;
             sender.send(&batch).await?;
+            deadline = session.deadline();
             under_way.push_back(batch);
         }
         let Some(oldest) = under_way.pop_front() else { return Ok(()) };
@@ -134,13 +137,36 @@ impl Sender<'_> {
             let document = Document::new(asked.id.0, &actor).with_all(asked.fields.clone());
             (Address::Keyring(asked.keyring.clone()), self.verb, document.into_value())
         };
-        let commands: Vec<_> = batch.iter().map(command).collect();
+        let mut commands: Vec<_> = batch.iter().map(command).collect();
+        let mut room = self.session.deadline();
         loop {
             let sent = self.session.bus.send_commands(&commands).await.map_err(Failure::from);
             let deadline = Deadline::within_or_never(None);
-            if self.outage.bridge(sent, deadline, &self.live).await?.is_some() {
+            let Some(refused) = self.outage.bridge(sent, deadline, &self.live).await? else {
+                room = self.session.deadline();
+                continue;
+            };
+            if refused.is_empty() {
                 return Ok(());
             }
+            if refused.len() < commands.len() {
+                room = self.session.deadline();
+            } else if room.has_passed() {
+                return Err(crowded(refused.len(), room));
+            }
+            // Only these again: what was stored must not take more of the room.
+            commands = refused.into_iter().map(|place| commands[place].clone()).collect();
+            self.live.say(&format!("the queue is full; {} commands wait for room", commands.len()));
+            tokio::time::sleep(ROOM_EVERY).await;
         }
     }
+}
+
+fn crowded(commands: usize, waited: Deadline) -> Failure {
+    let detail = format!(
+        "the queue has been full for {}, and {commands} commands found no room; repeat the same command later: \
+         nothing has two effects",
+        waited.given()
+    );
+    Failure::refused("too_many_waiting", detail)
 }

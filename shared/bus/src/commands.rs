@@ -70,23 +70,32 @@ impl Bus {
         }
     }
 
-    /// Publishes many commands, in atomic batches where the bus takes them; resolves when all are durable.
+    /// Publishes many commands, in atomic batches where the bus takes them; resolves when all are durable but those,
+    /// given by their places, that were refused for want of room.
     ///
     /// # Errors
-    /// When it is not certain that all were stored; sending them again is safe.
-    pub async fn send_commands(&self, commands: &[(Address, Verb, Value)]) -> Result<(), BusError> {
-        for some in commands.chunks(BATCH_MAX) {
+    /// When it is not certain that the others were stored; sending them again is safe.
+    pub async fn send_commands(&self, commands: &[(Address, Verb, Value)]) -> Result<Vec<usize>, BusError> {
+        let mut refused = Vec::new();
+        for (chunk, some) in commands.chunks(BATCH_MAX).enumerate() {
             let letter = |(address, verb, document): &(Address, Verb, Value)| {
                 Letter::new(subject::command(address, *verb), document.to_string().into_bytes(), None)
             };
             let letters: Vec<_> = some.iter().map(letter).collect();
-            if self.send_batch("publishing commands", &letters).await.is_none() {
-                let singly =
-                    some.iter().map(|(address, verb, document)| self.send_command(address, *verb, document));
-                side_by_side(singly.collect()).await.into_iter().collect::<Result<(), _>>()?;
+            if self.send_batch("publishing commands", &letters).await.is_some() {
+                continue;
+            }
+            let singly =
+                some.iter().map(|(address, verb, document)| self.send_command(address, *verb, document));
+            let sent = side_by_side(singly.collect()).await;
+            for (place, sent) in (chunk * BATCH_MAX..).zip(sent) {
+                match sent {
+                    Err(BusError::Full { .. }) => refused.push(place),
+                    sent => sent?,
+                }
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Waits for a command's outcome; `None` when there is none after `patience`.

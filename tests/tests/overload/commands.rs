@@ -4,11 +4,13 @@ use crate::flood::{Sent, rotations};
 use crate::scene::{Scene, is_long, keyring};
 use keywheel_bus::BusError;
 use keywheel_domain::Address;
+use keywheel_tests::stack::{binary, keywheel};
 use keywheel_token::id;
-use keywheel_wire::subject::Verb;
+use keywheel_wire::subject::{self, Verb};
 use keywheel_wire::text;
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::process::Stdio;
 use std::time::Duration;
 
 /// A modest tenant's command, while another one floods, is decided within this time: generous, on any machine.
@@ -82,4 +84,39 @@ async fn a_client_that_rotates_in_a_loop_is_refused_and_holds_up_nobody() {
     if is_long() {
         recovered(&scene, &sent).await;
     }
+}
+
+/// A command for a whole tenant, one of whose keyrings has no room in the queue: it waits for that one, and ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_for_a_tenant_waits_for_room_in_the_queue() {
+    let Some(scene) = Scene::begin(1).await else { return };
+    let (full, free) = (keyring("loud/full"), keyring("loud/free"));
+    for ring in [&full, &free] {
+        scene.modest(ring).await;
+    }
+    let sent = flooded(&scene, &[Address::Keyring(full.clone())], OF_ONE_MAX).await;
+    assert_eq!(sent.taken.len(), OF_ONE_MAX, "{:?}", sent.refused);
+
+    let rotate = |timeout: &str| {
+        let mut command = keywheel(&binary().unwrap());
+        command.args(["rotate", "loud", "--all", "--until", "accepted", "--output", "json"]);
+        command.args(["--timeout", timeout, "--recipient", scene.operator.recipient()]);
+        command.env("KEYWHEEL_HOME", scene.stack.home());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let ended = tokio::task::block_in_place(|| rotate("2s").wait_with_output()).unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.code() == Some(1) && said.contains("too_many_waiting"), "{said}");
+
+    let before = scene.waiting().await;
+    let waits = rotate("2m");
+    assert_eq!(scene.waiting_beyond(before).await, before + 1, "what finds room is sent");
+    scene.forget(&subject::command(&Address::Keyring(full), Verb::Rotate)).await;
+    let free_ones = before + 1 - OF_ONE_MAX as u64;
+    assert_eq!(scene.waiting_beyond(free_ones).await, free_ones + 1, "what had found room is not sent again");
+    scene.stack.signal("issuer", Signal::SIGCONT).unwrap();
+    let ended = tokio::task::block_in_place(|| waits.wait_with_output()).unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let document: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    assert_eq!(document["rotated"].as_array().unwrap().len(), 2, "{document}");
 }

@@ -4,6 +4,7 @@ use async_nats::{ConnectOptions, jetstream};
 use keywheel_bus::connect::inbox_prefix;
 use keywheel_domain::event::CommandId;
 use keywheel_domain::{Address, KeyringId};
+use keywheel_tests::operator::PATIENCE;
 use keywheel_tests::stack::{Context, nats_server};
 use keywheel_tests::{Operator, Stack, StackOptions};
 use keywheel_wire::outcome::Word;
@@ -104,6 +105,25 @@ impl Scene {
     pub async fn waiting(&self) -> u64 {
         let mut stream = self.admin.get_stream(subject::COMMANDS).await.unwrap();
         stream.info().await.unwrap().state.messages
+    }
+
+    /// How many wait as soon as there are more than so many.
+    pub async fn waiting_beyond(&self, commands: u64) -> u64 {
+        let begun = Instant::now();
+        loop {
+            let waiting = self.waiting().await;
+            if waiting > commands {
+                return waiting;
+            }
+            assert!(begun.elapsed() < PATIENCE, "no more than {commands} commands come");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Takes what waits under this subject away, as its owner may.
+    pub async fn forget(&self, subject: &str) {
+        let queue = self.admin.get_stream(subject::COMMANDS).await.unwrap();
+        queue.purge().filter(subject).await.unwrap();
     }
 
     pub async fn has_outcome(&self, id: u128) -> bool {

@@ -2,7 +2,9 @@
 
 use crate::server::Server;
 use crate::stage::{Replica, actor, eventually, fresh_id, keyring, server};
+use keywheel_bus::batch::BATCH_MAX;
 use keywheel_bus::intake::{self, Handler, Prepared, Refusal};
+use keywheel_bus::survey::Seen;
 use keywheel_bus::{Bus, BusError, Gate, topology};
 use keywheel_domain::command::{Minted, SpecAsked};
 use keywheel_domain::event::{CommandId, RotationId};
@@ -11,7 +13,7 @@ use keywheel_wire::command::{Ask, Request};
 use keywheel_wire::delivery::Sealed;
 use keywheel_wire::notice::Notice;
 use keywheel_wire::outcome::{Outcome, Word};
-use keywheel_wire::subject::{Service, Verb};
+use keywheel_wire::subject::{self, Service, Verb};
 use keywheel_wire::text;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -267,4 +269,25 @@ pub async fn check_staged(server: &Server, bus: &Bus, keys: u64) {
     }
     let stage = server.stranger().await.get_stream("KW_STAGE").await.unwrap();
     assert_eq!(stage.cached_info().state.messages, keys);
+}
+
+/// Commands that one keyring and verb may have in the queue.
+const OF_ONE_MAX: usize = 1000;
+
+/// More than one batch, two of whose keyrings' commands find no room: these are named, and all others are stored, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_commands_those_without_room_are_named_by_their_places() {
+    let (_server, bus) = server().await;
+    let of = |address: Address| (address, Verb::Policy, document(fresh_id(), json!({ "policy": {} })));
+    let full: Vec<_> = (0..OF_ONE_MAX).map(|_| of(keyring(0))).collect();
+    assert_eq!(bus.send_commands(&full).await.unwrap(), [0; 0]);
+
+    let places = [3, BATCH_MAX + 1];
+    let keyrings = (1..).map(keyring).take(BATCH_MAX + 2).enumerate();
+    let mixed: Vec<_> =
+        keyrings.map(|(place, free)| of(if places.contains(&place) { keyring(0) } else { free })).collect();
+    assert_eq!(bus.send_commands(&mixed).await.unwrap(), places);
+    let waiting = bus.look_at_streams().await.into_iter().find(|(name, _)| name == subject::COMMANDS);
+    let Some((_, Seen::Found(found))) = waiting else { panic!("{waiting:?}") };
+    assert_eq!(found.messages, (OF_ONE_MAX + mixed.len() - places.len()) as u64);
 }
