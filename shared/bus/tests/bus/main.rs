@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod appending;
+mod counting;
 mod following;
 mod gates;
 mod groups;
