@@ -1,6 +1,8 @@
 //! A log that is not the one that was followed: the follower ends rather than go on.
 
+use crate::server::Server;
 use crate::stage::{Replica, Writer, server};
+use async_nats::jetstream::stream::Config;
 use keywheel_bus::{BusError, topology};
 use keywheel_table::TableError;
 
@@ -115,4 +117,21 @@ async fn a_copy_of_the_log() {
     }
     let error = Replica::start(&server, 1, folder.path()).await.ends().await;
     assert!(is_diverged(&error) && error.to_string().contains("created anew"), "{error}");
+}
+
+/// A server that lost one of the messages that were applied has lost nobody knows what else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lacks_a_message_below_the_watermark() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let (bus, stranger) = (server.bus("admin").await, server.stranger().await);
+    // A healthy log lets nobody take one away.
+    let config = topology::streams(1).into_iter().find(|config| config.name == "KW_EVENTS").unwrap();
+    let stream = stranger.create_stream(Config { deny_delete: false, ..config }).await.unwrap();
+    topology::ensure(&bus, 1, 2).await.unwrap();
+    Writer::default().append_many(&bus, 5).await;
+    let replica = Replica::start(&server, 1, folder.path()).await;
+    replica.reaches(5).await;
+    assert!(stream.delete_message(3).await.unwrap());
+    let error = replica.ends().await;
+    assert!(is_diverged(&error) && error.to_string().contains("1 of its messages are gone"), "{error}");
 }
