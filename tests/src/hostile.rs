@@ -4,7 +4,8 @@
 //!
 //! # Layout
 //! - [`commands`], [`events`], [`messages`]: what goes over the bus
-//! - [`http`]: what an edge is asked
+//! - [`http`], [`grpc`]: what an edge is asked
+//! - [`files`]: keys to import, and the signers file
 //! - [`settings`]: configuration; [`texts`]: keys, names, times and lengths; [`lines`]: what is logged and shown
 //! - [`chance`]: bytes that are nearly right
 
@@ -13,6 +14,8 @@
 pub mod chance;
 pub mod commands;
 pub mod events;
+pub mod files;
+pub mod grpc;
 pub mod http;
 pub mod lines;
 pub mod messages;
@@ -50,6 +53,9 @@ targets! {
     "text" => texts::text,
     "config" => settings::config,
     "http" => http::http,
+    "grpc" => grpc::grpc,
+    "import" => files::import,
+    "signers" => files::signers,
     "line" => lines::line,
 }
 

@@ -3,6 +3,7 @@
 //! may be a key.
 
 use keywheel_domain::event::CommandId;
+use keywheel_domain::name::shown;
 use keywheel_domain::{At, KeyringId, Span};
 use keywheel_token::{id, parse_digest_hex};
 use keywheel_wire::subject::Verb;
@@ -147,7 +148,7 @@ fn columns(header: &csv::ByteRecord) -> Result<Vec<String>, String> {
             return Err(format!("column {} has a name that is not known; {must}", at + 1));
         }
         if columns.iter().any(|other| other == name) {
-            return Err(format!("column {} has the name of another one: {name}", at + 1));
+            return Err(format!("column {} has the name of another one: {}", at + 1, shown(name)));
         }
         columns.push(name.to_owned());
     }

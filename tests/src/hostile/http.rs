@@ -24,10 +24,10 @@ use tokio::runtime::{Builder, Runtime};
 /// A key that is accepted.
 pub const ACTIVE: &str = "kw_live_0123456789_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg3LwZ6n";
 /// A key that is retired.
-const RETIRED: &str = "kw_live_Zz9Yy8Xx7W_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz02zW3h";
+pub const RETIRED: &str = "kw_live_Zz9Yy8Xx7W_zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz02zW3h";
 const EDGE: &str = "e1";
 /// A key's text without what is public of it.
-const SECRET: std::ops::Range<usize> = 19..62;
+pub const SECRET: std::ops::Range<usize> = 19..62;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection's bytes; whatever they are, it is answered in whole lines, or closed.
@@ -97,7 +97,11 @@ impl Edge {
     }
 }
 
-fn app() -> App {
+/// What answers, with one key that is accepted and one that is retired.
+///
+/// # Panics
+/// Never: its values are constants.
+pub fn app() -> App {
     let edge = EdgeId::parse(EDGE).unwrap();
     let clocks = Clocks { boot_ms: || 0, wall_ms: || 1_800_000_000_000, machine_boot: "b".to_owned() };
     let table = Table::new(edge.clone(), Span::secs(15), clocks);

@@ -104,7 +104,7 @@ fn what_is_no_table_says_what_to_write() {
             "there is no column digest; the first line names the columns: tenant,client,digest, and where wanted label, scopes, cidrs, expires_at or expires_in, and meta.NAME"
         ],
     );
-    check("tenant,client,digest,digest\n", expect!["column 4 has the name of another one: digest"]);
+    check("tenant,client,digest,digest\n", expect!["column 4 has the name of another one: `digest`"]);
     check(
         "tenant,client,digest,meta.\n",
         expect![
