@@ -11,7 +11,7 @@ use keywheel_wire::text;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A modest tenant's command, while another one floods, is decided within this time: generous, on any machine.
 const MODEST_MAX: Duration = Duration::from_secs(30);
@@ -104,7 +104,9 @@ async fn a_command_for_a_tenant_waits_for_room_in_the_queue() {
         command.env("KEYWHEEL_HOME", scene.stack.home());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
+    let began = Instant::now();
     let ended = tokio::task::block_in_place(|| rotate("2s").wait_with_output()).unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(2), "it does not wait for room");
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(ended.status.code() == Some(1) && said.contains("too_many_waiting"), "{said}");
 
