@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`settings`], [`campaign`]: what is run, from its beginning to its end
-//! - [`fleet`], [`process`], [`clocks`]: the installation, process by process
+//! - [`fleet`], [`process`], [`clocks`], [`routes`]: the installation, process by process
 //! - [`plan`], [`nemesis`]: which faults are done when, and how
 //! - [`ring`], [`scene`]: what everybody shares
 //! - [`clients`], [`operator`], [`watch`]: who uses keys, who sends commands, who follows the bus
@@ -24,6 +24,7 @@ pub mod plan;
 pub mod process;
 pub mod rest;
 pub mod ring;
+pub mod routes;
 pub mod scene;
 pub mod settings;
 pub mod summary;

@@ -29,6 +29,17 @@ pub enum Way {
     In,
 }
 
+impl Way {
+    /// The other one.
+    #[must_use]
+    pub fn back(self) -> Way {
+        match self {
+            Way::Out => Way::In,
+            Way::In => Way::Out,
+        }
+    }
+}
+
 /// Relays connections to one address until it is cut; open again, it takes new ones.
 pub struct Link {
     address: SocketAddr,

@@ -60,7 +60,7 @@ pub async fn run(settings: &Settings, say: impl Fn(&str)) -> anyhow::Result<Verd
     let operating = Operating {
         scene: Arc::clone(&scene),
         watched: Arc::clone(&watched),
-        bus: Operator::connect(&fleet.context_of_operator()?).await?.bus,
+        bus: Operator::connect(&fleet.context_of_operator()).await?.bus,
         open: Arc::new(Open::default()),
     };
     let mut everybody = everybody(&scene, &watched, &mut chance);

@@ -7,9 +7,10 @@
 use super::clocks::Clocks;
 use super::plan::{Kind, Role, Target};
 use super::process::{Process, Recipe, until};
+use super::routes::Routes;
 use super::settings::{REPLICAS, Settings};
 use crate::Operator;
-use crate::link::Link;
+use crate::link::{Link, Way};
 use crate::stack::{Context, Stack, StackOptions};
 use anyhow::{Context as _, ensure};
 use keywheel_domain::{Address, Tenant};
@@ -32,6 +33,7 @@ pub struct Fleet {
     processes: BTreeMap<String, Arc<Process>>,
     /// By process, one to each bus node; and the operator's.
     links: BTreeMap<String, Vec<Link>>,
+    routes: Routes,
     clocks: Option<Clocks>,
     http: reqwest::Client,
 }
@@ -67,6 +69,7 @@ impl Fleet {
     /// When something does not come up in time.
     pub async fn start(settings: &Settings) -> anyhow::Result<Fleet> {
         let (context, recipes) = lay_out(settings).await?;
+        let routes = Routes::of(&settings.home)?;
         let spawner = Spawner::start()?;
         let (mut processes, mut links) = (BTreeMap::new(), BTreeMap::new());
         let folder = settings.ledger.with_extension("clocks");
@@ -88,15 +91,15 @@ impl Fleet {
             processes.insert(name, Process::start(recipe, &spawner));
         }
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
-        let fleet = Fleet { context, processes, links, clocks, http };
+        let fleet = Fleet { context, processes, links, routes, clocks, http };
         fleet.await_ready().await?;
         Ok(fleet)
     }
 
     /// Whom faults can be done to.
     pub fn targets(&self) -> Vec<Target> {
-        let names = self.processes.keys().map(String::as_str).chain([OPERATOR]);
-        names.map(|name| Target { name: name.to_owned(), role: role(name) }).collect()
+        let names = self.processes.keys().cloned().chain([OPERATOR.to_owned()]).chain(self.routes.names());
+        names.map(|name| Target { role: role(&name), name }).collect()
     }
 
     /// The processes' clocks.
@@ -124,20 +127,23 @@ impl Fleet {
         })
     }
 
-    /// The links between a process, or the operator, and the bus.
+    /// The target as it is now: whoever leads the log is named.
+    pub async fn met(&self, name: String) -> String {
+        self.routes.met(name).await
+    }
+
+    /// The links of a target, each with the way that what it says goes.
     ///
     /// # Errors
     /// When it has none.
-    pub fn links(&self, name: &str) -> anyhow::Result<&[Link]> {
-        self.links.get(name).map(Vec::as_slice).with_context(|| format!("no links of {name}"))
+    pub fn links(&self, name: &str) -> anyhow::Result<Vec<(&Link, Way)>> {
+        let own = || Some(self.links.get(name)?.iter().map(|link| (link, Way::Out)).collect());
+        own().or_else(|| self.routes.links(name)).with_context(|| format!("no links of {name}"))
     }
 
     /// How the operator reaches the bus: over links that faults are done to.
-    ///
-    /// # Errors
-    /// When it has no links.
-    pub fn context_of_operator(&self) -> anyhow::Result<Context> {
-        Ok(Context { nats_url: url(self.links(OPERATOR)?), ..self.context.clone() })
+    pub fn context_of_operator(&self) -> Context {
+        Context { nats_url: url(&self.links[OPERATOR]), ..self.context.clone() }
     }
 
     /// A process.
@@ -188,6 +194,7 @@ impl Fleet {
 fn role(process: &str) -> Role {
     match process {
         OPERATOR => Role::Operator,
+        name if name.contains('+') => Role::Route,
         name if name.starts_with("edge-") => Role::Edge,
         name if name.starts_with("nats") => Role::Bus,
         _ => Role::Service,
@@ -230,18 +237,7 @@ async fn lay_out(settings: &Settings) -> anyhow::Result<(Context, Vec<Recipe>)> 
     let recipes = recipes(stack.home())?;
     let context = stack.context.clone();
     tokio::task::block_in_place(|| stack.stop())?;
-    for recipe in recipes.iter().filter(|recipe| role(&recipe.name) == Role::Bus) {
-        hide_from_clients(recipe)?;
-    }
     Ok((context, recipes))
-}
-
-/// Keeps a cluster's servers from telling clients where the others are: they would go there past their links.
-fn hide_from_clients(server: &Recipe) -> anyhow::Result<()> {
-    let file = server.args.last().context("a server has a configuration")?;
-    let text = std::fs::read_to_string(file)?;
-    std::fs::write(file, text.replacen("\ncluster {\n", "\ncluster {\n  no_advertise: true\n", 1))?;
-    Ok(())
 }
 
 /// How each child of the `up` that runs in `home` was started, as the system tells it.

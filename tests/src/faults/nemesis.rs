@@ -37,6 +37,7 @@ async fn strike(scene: Arc<Scene>, fleet: Arc<Fleet>, fault: Fault) -> anyhow::R
     let until = Instant::now() + fault.lasts;
     let step = fault.step();
     let Fault { number, kind, target, .. } = fault;
+    let target = fleet.met(target).await;
     scene.write(&Entry::Fault {
         at: scene.moments.now(),
         number,
@@ -51,21 +52,23 @@ async fn strike(scene: Arc<Scene>, fleet: Arc<Fleet>, fault: Fault) -> anyhow::R
 }
 
 async fn begin(fleet: &Fleet, kind: Kind, target: &str, step: i32) -> anyhow::Result<()> {
-    let each = |harm: fn(&Link)| fleet.links(target).map(|links| links.iter().for_each(harm));
+    let each = |harm: fn(&Link, Way)| {
+        fleet.links(target).map(|links| links.into_iter().for_each(|(link, out)| harm(link, out)))
+    };
     match kind {
         Kind::Kill => fleet.process(target)?.down(Signal::SIGKILL).await,
         Kind::Restart => fleet.process(target)?.down(Signal::SIGTERM).await,
         Kind::Pause => fleet.process(target)?.signal(Signal::SIGSTOP),
-        Kind::Cut => each(Link::cut)?,
-        Kind::Mute => each(|link| link.flow(Way::Out, Flow::Held))?,
-        Kind::Deaf => each(|link| link.flow(Way::In, Flow::Held))?,
-        Kind::Delay => each(|link| {
-            link.flow(Way::Out, Flow::Slow(LATE));
-            link.flow(Way::In, Flow::Slow(LATE));
+        Kind::Cut => each(|link, _| link.cut())?,
+        Kind::Mute => each(|link, out| link.flow(out, Flow::Held))?,
+        Kind::Deaf => each(|link, out| link.flow(out.back(), Flow::Held))?,
+        Kind::Delay => each(|link, out| {
+            link.flow(out, Flow::Slow(LATE));
+            link.flow(out.back(), Flow::Slow(LATE));
         })?,
-        Kind::HalfOpen => each(|link| {
-            link.flow(Way::Out, Flow::Lost);
-            link.flow(Way::In, Flow::Lost);
+        Kind::HalfOpen => each(|link, out| {
+            link.flow(out, Flow::Lost);
+            link.flow(out.back(), Flow::Lost);
         })?,
         Kind::Clock => fleet.clocks()?.set(target, step).await?,
         Kind::Disk => fleet.process(target)?.file_size_max(Some(FILE_BYTES)).await?,
@@ -78,7 +81,7 @@ async fn heal(fleet: &Fleet, kind: Kind, target: &str) -> anyhow::Result<()> {
         Kind::Kill | Kind::Restart => fleet.process(target)?.up(),
         Kind::Pause => fleet.process(target)?.signal(Signal::SIGCONT),
         Kind::Cut | Kind::Mute | Kind::Deaf | Kind::Delay | Kind::HalfOpen => {
-            fleet.links(target)?.iter().for_each(Link::mend);
+            fleet.links(target)?.into_iter().for_each(|(link, _)| link.mend());
         }
         Kind::Clock => fleet.clocks()?.set(target, 0).await?,
         Kind::Disk => fleet.process(target)?.file_size_max(None).await?,

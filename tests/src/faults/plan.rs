@@ -13,7 +13,7 @@ pub enum Kind {
     Pause,
     /// SIGTERM to a bus node, started again at the end.
     Restart,
-    /// Its connections to the bus end, and no new one is made.
+    /// Its connections to the bus, or a bus node's to others, end, and no new one is made.
     Cut,
     /// Nothing that it says arrives until the end.
     Mute,
@@ -71,7 +71,7 @@ impl Kind {
 
     fn is_for(self, target: &Target) -> bool {
         match self {
-            Kind::Kill | Kind::Pause => target.role != Role::Operator,
+            Kind::Kill | Kind::Pause => !matches!(target.role, Role::Operator | Role::Route),
             Kind::Restart => target.role == Role::Bus,
             Kind::Cut | Kind::Mute | Kind::Deaf | Kind::Delay | Kind::HalfOpen => target.role != Role::Bus,
             Kind::Clock => matches!(target.role, Role::Service | Role::Edge),
@@ -89,14 +89,22 @@ pub enum Role {
     Service,
     /// An edge.
     Edge,
+    /// What a bus node has to others, while clients reach it as before.
+    Route,
     /// The operator, who is no process, but has a link to the bus.
     Operator,
+}
+
+impl Role {
+    fn is_bus(self) -> bool {
+        matches!(self, Role::Bus | Role::Route)
+    }
 }
 
 /// Somebody to whom faults are done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// Name of its process, or `operator`.
+    /// Name of its process, or `operator`; of a route, who has it to whom: `nats-1+nats-2`, `nats-1+others`.
     pub name: String,
     /// What it is.
     pub role: Role,
@@ -113,7 +121,7 @@ pub struct Fault {
     pub lasts: Duration,
     /// What.
     pub kind: Kind,
-    /// To whom: the name of a process.
+    /// To whom: the name of a target.
     pub target: String,
 }
 
@@ -136,7 +144,7 @@ impl fmt::Display for Fault {
         if *kind == Kind::Clock {
             what = format!("{what} {:+}", self.step());
         }
-        write!(f, "#{number:<4} {:>8.2} s  {what:<10} {target:<14} for {lasts:.2?}", at.as_secs_f64())
+        write!(f, "#{number:<4} {:>8.2} s  {what:<10} {target:<18} for {lasts:.2?}", at.as_secs_f64())
     }
 }
 
@@ -147,6 +155,8 @@ const CALM: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 3;
 const LASTS_MS: (u64, u64) = (200, 8000);
 const GAP_MS: (u64, u64) = (200, 2200);
+/// A leader that nobody follows learns of it after some seconds: what it does until then has to be seen.
+const ROUTES_LAST_LONGER: u32 = 2;
 
 /// Plans the faults of a campaign: the same seed, length and targets give the same plan.
 pub fn plan(seed: u64, length: Duration, targets: &[Target], kinds: &[Kind]) -> Vec<Fault> {
@@ -163,11 +173,11 @@ pub fn plan(seed: u64, length: Duration, targets: &[Target], kinds: &[Kind]) -> 
         if at >= length {
             return faults;
         }
-        let lasts = Duration::from_millis(chance.within(LASTS_MS.0, LASTS_MS.1)).min(most);
+        let lasts = Duration::from_millis(chance.within(LASTS_MS.0, LASTS_MS.1));
         let running: Vec<&Fault> = faults.iter().filter(|fault| fault.end() > at).collect();
         let free = |target: &&Target| {
             running.iter().all(|fault| fault.target != target.name)
-                && (target.role != Role::Bus || !running.iter().any(|fault| is_bus(targets, fault)))
+                && (!target.role.is_bus() || !running.iter().any(|fault| is_bus(targets, fault)))
         };
         let free: Vec<&Target> = targets.iter().filter(free).collect();
         if running.len() >= AT_ONCE || free.is_empty() {
@@ -175,13 +185,15 @@ pub fn plan(seed: u64, length: Duration, targets: &[Target], kinds: &[Kind]) -> 
         }
         let target = free[chance.index(free.len())];
         let Some(kind) = draw(&mut chance, kinds.iter().filter(|kind| kind.is_for(target))) else { continue };
+        let times = if target.role == Role::Route { ROUTES_LAST_LONGER } else { 1 };
+        let lasts = (lasts * times).min(most);
         let number = u32::try_from(faults.len()).unwrap_or(u32::MAX).saturating_add(1);
         faults.push(Fault { number, at, lasts, kind, target: target.name.clone() });
     }
 }
 
 fn is_bus(targets: &[Target], fault: &Fault) -> bool {
-    targets.iter().any(|target| target.name == fault.target && target.role == Role::Bus)
+    targets.iter().any(|target| target.name == fault.target && target.role.is_bus())
 }
 
 fn draw<'a>(chance: &mut Chance, kinds: impl Iterator<Item = &'a Kind>) -> Option<Kind> {
@@ -201,7 +213,8 @@ mod tests {
         let services = ["issuer", "propagator", "retirer"].map(|name| named(name, Role::Service));
         let edges = ["edge-e1", "edge-e2"].map(|name| named(name, Role::Edge));
         let bus = ["nats-1", "nats-2", "nats-3"].map(|name| named(name, Role::Bus));
-        let all = services.into_iter().chain(edges).chain(bus);
+        let routes = ["nats-1+nats-2", "nats-leader+others"].map(|name| named(name, Role::Route));
+        let all = services.into_iter().chain(edges).chain(bus).chain(routes);
         all.chain([named("operator", Role::Operator)]).collect()
     }
 

@@ -10,12 +10,11 @@ use keywheel_stack::permissions::Role;
 use keywheel_stack::ports::{self, Finder, Scheme, loopback};
 use keywheel_stack::settings::{Edge, Fleet, Node, Server, Settings};
 use keywheel_stack::{nats, secrets};
+use keywheel_tests::cluster::Cluster;
 use keywheel_tests::link::Link;
 use keywheel_tests::stack::nats_server;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -29,7 +28,7 @@ pub struct Nodes {
     home: Home,
     nodes: Vec<Node>,
     children: Vec<Child>,
-    links: BTreeMap<(usize, usize), Link>,
+    cluster: Cluster,
 }
 
 impl Nodes {
@@ -54,23 +53,15 @@ impl Nodes {
         nats::configure(&home, &settings, &fleet).unwrap();
         secrets::ensure_signers(&home).unwrap();
 
-        let mut links = BTreeMap::new();
-        for from in 0..nodes.len() {
-            for (to, node) in nodes.iter().enumerate().skip(from + 1) {
-                links.insert((from, to), Link::to(&loopback(node.route).to_string()).unwrap());
-            }
-        }
+        let cluster = Cluster::rerouted(&home, &settings.server).unwrap();
         let (mut children, program) = (Vec::new(), nats_server().expect("KEYWHEEL_TEST_NATS"));
-        for (at, (process, _)) in nats::processes(&settings.server).iter().enumerate() {
-            let path = home.nats_conf(process);
-            let text = std::fs::read_to_string(&path).unwrap();
-            std::fs::write(&path, rerouted(&text, at, &nodes, &links)).unwrap();
+        for process in cluster.names() {
             let log = std::fs::File::create(home.log(process)).unwrap();
             let mut command = Command::new(&program);
-            command.arg("-c").arg(path).stdout(Stdio::null()).stderr(log);
+            command.arg("-c").arg(home.nats_conf(process)).stdout(Stdio::null()).stderr(log);
             children.push(command.spawn().unwrap());
         }
-        let started = Nodes { _folder: folder, home, nodes, children, links };
+        let started = Nodes { _folder: folder, home, nodes, children, cluster };
         nats::await_healthy(&started.home, &Monitor::new().unwrap(), &settings.server).await.unwrap();
         let admin = started.connect(&Role::Admin, &[0, 1, 2]).await;
         lay_out(&admin, 3, 1, [&id].into_iter()).await.unwrap();
@@ -102,25 +93,13 @@ impl Nodes {
         let deadline = Instant::now() + PATIENCE;
         loop {
             for &at in asked {
-                if self.leads(stream, at).await {
+                if self.cluster.leads(stream, at).await {
                     return at;
                 }
             }
             assert!(Instant::now() < deadline, "nobody leads {stream}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-    }
-
-    async fn leads(&self, stream: &str, at: usize) -> bool {
-        let url = format!(
-            "http://127.0.0.1:{}/jsz?acc=KEYWHEEL&accounts=true&streams=true",
-            self.nodes[at].monitor
-        );
-        let Ok(answer) = reqwest::get(url).await else { return false };
-        let Ok(told) = answer.json::<Value>().await else { return false };
-        let streams = told["account_details"][0]["stream_detail"].as_array().cloned().unwrap_or_default();
-        let found = streams.iter().find(|found| found["name"] == stream);
-        found.is_some_and(|found| found["cluster"]["leader"] == format!("nats-{}", at + 1))
     }
 
     /// Sends a signal to one.
@@ -130,7 +109,7 @@ impl Nodes {
 
     /// The link between two.
     pub fn link(&self, one: usize, other: usize) -> &Link {
-        &self.links[&(one.min(other), one.max(other))]
+        self.cluster.link(one, other)
     }
 }
 
@@ -147,29 +126,4 @@ impl Drop for Nodes {
 /// The edge that has a durable.
 pub fn edge() -> EdgeId {
     EdgeId::parse("e1").unwrap()
-}
-
-/// Where nobody listens.
-const NOWHERE: &str = "127.0.0.1:1";
-
-/// Each server dials those after it, by links, and what they tell each other of their own addresses leads nowhere.
-fn rerouted(text: &str, at: usize, nodes: &[Node], links: &BTreeMap<(usize, usize), Link>) -> String {
-    let is_route = |line: &str| line.trim_start().starts_with("\"nats-route://");
-    let mut lines = Vec::new();
-    for line in text.lines() {
-        let to = nodes.iter().position(|node| line.ends_with(&format!(":{}\"", node.route)));
-        match to.filter(|_| is_route(line)) {
-            None if line.trim_start().starts_with("routes: [") => {
-                lines.push(format!("  advertise: \"{NOWHERE}\""));
-                lines.push(line.to_owned());
-            }
-            None => lines.push(line.to_owned()),
-            Some(to) => {
-                let link = links.get(&(at, to)).map(|link| link.address().to_string());
-                let route = loopback(nodes[to].route).to_string();
-                lines.push(line.replace(&route, link.as_deref().unwrap_or(NOWHERE)));
-            }
-        }
-    }
-    lines.join("\n")
 }
