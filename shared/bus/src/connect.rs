@@ -1,6 +1,7 @@
 //! One connection per process, with the identity that it acts under.
 
 use crate::acquaintance::Acquaintance;
+use crate::lookout::Lookout;
 use crate::metrics::Counts;
 use crate::tls;
 use crate::{BusError, TlsConfig};
@@ -111,6 +112,7 @@ pub struct Bus {
     denied: watch::Receiver<Option<String>>,
     reconnects: Arc<AtomicU64>,
     counts: Arc<Counts>,
+    _lookout: Arc<Lookout>,
 }
 
 impl Bus {
@@ -133,7 +135,9 @@ impl Bus {
         }?;
         let context = jetstream::new(client.clone());
         let acquaintance = Acquaintance::new(Arc::clone(&options.signers));
-        Ok(Bus { client, context, signer, acquaintance, denied, reconnects, counts: Arc::default() })
+        let lookout = Arc::new(Lookout::over(client.clone(), &options.url, Arc::clone(&reconnects)));
+        let counts = Arc::default();
+        Ok(Bus { client, context, signer, acquaintance, denied, reconnects, counts, _lookout: lookout })
     }
 
     /// Counts into `counts` from now on.

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`connect`]: one connection per process, its identity, its permission alarms
+//! - `lookout`: away from a server that lost the others
 //! - [`topology`]: the streams and durables, created or checked
 //! - [`log`]: append under the exact-subject condition, read back, the head
 //! - [`batch`]: many messages in one synced write
@@ -38,6 +39,7 @@ pub mod heads;
 mod histories;
 pub mod intake;
 pub mod log;
+mod lookout;
 pub mod metrics;
 pub mod notices;
 mod overtake;

@@ -353,7 +353,7 @@ impl Bus {
 }
 
 /// How long ago a leader has last heard of as many others as make a majority with it, of `copies`.
-fn majority_age(copies: usize, mut heard: Vec<Duration>) -> Option<Duration> {
+pub(crate) fn majority_age(copies: usize, mut heard: Vec<Duration>) -> Option<Duration> {
     heard.sort();
     match copies / 2 {
         0 => Some(Duration::ZERO),

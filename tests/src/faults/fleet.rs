@@ -7,7 +7,7 @@
 use super::clocks::Clocks;
 use super::plan::{Kind, Role, Target};
 use super::process::{Process, Recipe, until};
-use super::routes::Routes;
+use super::routes::{Routes, is_route};
 use super::settings::{REPLICAS, Settings};
 use crate::Operator;
 use crate::link::{Link, Way};
@@ -194,7 +194,7 @@ impl Fleet {
 fn role(process: &str) -> Role {
     match process {
         OPERATOR => Role::Operator,
-        name if name.contains('+') => Role::Route,
+        name if is_route(name) => Role::Route,
         name if name.starts_with("edge-") => Role::Edge,
         name if name.starts_with("nats") => Role::Bus,
         _ => Role::Service,

@@ -12,6 +12,11 @@ use std::path::Path;
 const LEADER: &str = "nats-leader";
 const OTHERS: &str = "others";
 
+/// Whether it names a route.
+pub fn is_route(target: &str) -> bool {
+    target.contains('+')
+}
+
 /// The routes of an installation; it has none where one server is the bus.
 pub struct Routes(Option<Cluster>);
 

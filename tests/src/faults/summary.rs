@@ -1,6 +1,7 @@
 //! What a campaign did and was answered, counted from its ledger.
 
 use super::ledger::{Answer, Entry, Why};
+use super::routes::is_route;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +25,7 @@ pub struct Summary {
     pub delivered: u64,
     /// Requests by what they were for and what was answered.
     pub requests: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Faults by kind.
+    /// Faults by kind; those of routes between bus nodes by themselves.
     pub faults: BTreeMap<String, u64>,
     /// Faults that cannot be done here.
     pub skipped: Vec<&'static str>,
@@ -77,7 +78,10 @@ impl Summary {
                 *of_kind.entry(said(answer)).or_default() += 1;
             }
             Entry::Receipt { .. } => self.receipts += 1,
-            Entry::Fault { kind, .. } => *self.faults.entry(kind.clone()).or_default() += 1,
+            Entry::Fault { kind, target, .. } => {
+                let place = if is_route(target) { "route " } else { "" };
+                *self.faults.entry(format!("{place}{kind}")).or_default() += 1;
+            }
             Entry::Logged { event, .. } => {
                 self.events += 1;
                 let is_retirement = event["type"] == "KeyRetired" && event["body"]["cause"] == "superseded";

@@ -52,7 +52,7 @@ async fn handshakes(bus: Bus, told: Arc<Mutex<Vec<Told>>>) {
     }
 }
 
-fn pulse(number: u64) -> Pulse {
+pub fn pulse(number: u64) -> Pulse {
     Pulse {
         id: edge().to_string(),
         boot: Id(1),

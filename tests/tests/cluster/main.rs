@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod deposed;
+mod isolated;
 mod nodes;
 mod rotation;

@@ -13,6 +13,7 @@ use keywheel_stack::{nats, secrets};
 use keywheel_tests::cluster::Cluster;
 use keywheel_tests::link::Link;
 use keywheel_tests::stack::nats_server;
+use keywheel_wire::signature::Signer;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::process::{Child, Command, Stdio};
@@ -105,6 +106,19 @@ impl Nodes {
     /// Sends a signal to one.
     pub fn signal(&self, at: usize, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.children[at].id()).unwrap()), signal).unwrap();
+    }
+
+    /// Whether that one has a connection of a role.
+    pub async fn has(&self, at: usize, role: &Role) -> bool {
+        let seed = std::fs::read_to_string(self.home.credential(&role.name())).unwrap();
+        let public = Signer::from_seed(seed.trim()).unwrap().public().to_owned();
+        let url = format!("http://127.0.0.1:{}", self.nodes[at].monitor);
+        Monitor::new().unwrap().is_connected(&url, &public).await.unwrap()
+    }
+
+    /// Ends what one has to the others, while clients reach it as before.
+    pub fn isolate(&self, at: usize) {
+        self.cluster.links_of(at).into_iter().for_each(|(link, _)| link.cut());
     }
 
     /// The link between two.
