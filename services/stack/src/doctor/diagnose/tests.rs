@@ -11,6 +11,8 @@ use keywheel_wire::subject::{self, Service};
 use keywheel_wire::text::{Hex32, Id, Moment};
 
 const GIB: u64 = 1024 * MIB;
+const NOW_MS: u64 = 1_800_000_000_000;
+const NOW_SECS: i64 = 1_800_000_000;
 
 fn id(name: &str) -> EdgeId {
     EdgeId::parse(name).unwrap()
@@ -69,13 +71,13 @@ fn well() -> Facts {
     };
     let file = FileFact { path: "h/a.nk".into(), mode: Some(0o600), is_public: false, damage: None };
     Facts {
-        now: 0,
+        now: NOW_MS,
         version: "1".to_owned(),
         home: "h".into(),
         is_named: true,
         up_runs: Some(true),
         files: vec![file],
-        certificates: vec![("h/ca.pem".into(), Ok(365 * 24 * 3600))],
+        certificates: vec![("h/ca.pem".into(), Ok(NOW_SECS + 365 * 24 * 3600))],
         disks: vec![DiskFact { path: "h".into(), free: Some((9 * GIB, 10 * GIB)), refusal: None }],
         lease_ms: 15_000,
         bus: Some(Ok(bus)),
@@ -150,7 +152,8 @@ fn each_thing_that_is_wrong_is_found_alone() {
             bus(facts).streams.iter_mut().for_each(|(_, seen)| *seen = Seen::Unseen("off".to_owned()));
         }),
         ("log_lost", |facts| {
-            (bus(facts).streams[0].1, bus(facts).log) = (Seen::Missing, None);
+            bus(facts).streams.iter_mut().for_each(|(_, seen)| *seen = Seen::Missing);
+            bus(facts).log = None;
             bus(facts).durables.iter_mut().for_each(|(_, seen)| *seen = Seen::Missing);
         }),
         ("stream_missing", |facts| bus(facts).streams[1].1 = Seen::Missing),
@@ -180,7 +183,7 @@ fn each_thing_that_is_wrong_is_found_alone() {
         ("signers_unusable", |facts| facts.signers = Some("gone".to_owned())),
         ("signers_lack", |facts| facts.unlisted.push((Service::Issuer, "UX".to_owned()))),
         ("certificate_damaged", |facts| facts.certificates[0].1 = Err("no PEM".to_owned())),
-        ("certificate_ended", |facts| facts.certificates[0].1 = Ok(0)),
+        ("certificate_ended", |facts| facts.certificates[0].1 = Ok(NOW_SECS)),
         ("not_writable", |facts| facts.disks[0].refusal = Some("read-only".to_owned())),
         ("disk_full", |facts| facts.disks[0].free = Some((FULL_BELOW - 1, GIB))),
     ];
@@ -194,14 +197,19 @@ fn what_works_and_should_be_looked_at_is_a_warning() {
     let rows: Vec<Row> = vec![
         ("unknown_sync", |facts| bus(facts).syncs = None),
         ("bus_clock", |facts| bus(facts).clock_ahead_ms = Some(-2001)),
-        ("admin_unseen", |facts| bus(facts).admin = Some("elsewhere".to_owned())),
+        ("admin_unseen", |facts| {
+            bus(facts).admin = Some("elsewhere".to_owned());
+            bus(facts).streams.iter_mut().for_each(|(_, seen)| *seen = Seen::Unseen("not ours".to_owned()));
+        }),
+        ("stream_unseen", |facts| bus(facts).streams[0].1 = Seen::Unseen("slow".to_owned())),
         ("stream_unseen", |facts| bus(facts).streams[1].1 = Seen::Unseen("slow".to_owned())),
         ("copy_behind", |facts| stream(facts).behind.push("n2".to_owned())),
         ("few_copies", |facts| facts.up_runs = None),
         ("unbelieved", |facts| log(facts).unbelieved.push((4, "forged".to_owned()))),
         ("no_head", |facts| log(facts).head = None),
         ("edge_clock", |facts| e1(facts).pulse.as_mut().unwrap().1 = 2001),
-        ("certificate_ends", |facts| facts.certificates[0].1 = Ok(24 * 3600)),
+        ("edge_clock", |facts| e1(facts).pulse.as_mut().unwrap().1 = -2001),
+        ("certificate_ends", |facts| facts.certificates[0].1 = Ok(NOW_SECS + 24 * 3600)),
         ("disk_low", |facts| facts.disks[0].free = Some((GIB - 1, 9 * GIB))),
     ];
     for (code, harm) in rows {
@@ -215,6 +223,80 @@ fn what_works_and_should_be_looked_at_is_a_warning() {
 }
 
 #[test]
+fn what_is_as_it_should_be_is_no_finding() {
+    assert_eq!(found(|facts| facts.lease_ms = 0), [], "no fleet of this home's");
+    let unknown = |facts: &mut Facts| e1(facts).is_on_roster = None;
+    assert_eq!(found(unknown), []);
+    let empty = |facts: &mut Facts| {
+        (log(facts).last, log(facts).head) = (0, None);
+        facts.edges.values_mut().for_each(|edge| edge.pulse.as_mut().unwrap().0.watermark = 0);
+    };
+    assert_eq!(found(empty), [], "an empty log has no head");
+    let elsewhere = DiskFact { path: "other".into(), free: Some((GIB - 1, 9 * GIB)), refusal: None };
+    assert_eq!(found(|facts| facts.disks.push(elsewhere)), [], "only the home has to have so much");
+    let older = |facts: &mut Facts| e1_pulse(facts).agrees = Some(Agrees { seq: 7, chain: Hex32([4; 32]) });
+    assert_eq!(found(older), [], "it is no word about the newest head");
+    let no_pulses = |facts: &mut Facts| {
+        bus(facts).streams.push((subject::PULSE.to_owned(), Seen::Missing));
+        facts.edges.values_mut().for_each(|edge| edge.pulse = None);
+    };
+    assert_eq!(found(no_pulses), [("stream_missing", Level::Wrong)], "the edges are not to blame");
+}
+
+#[test]
+fn why_an_edge_is_not_ready_is_said_in_words() {
+    for (reason, words) in [
+        ("stale", "its lease has run out"),
+        ("not_on_roster", "it serves nobody"),
+        ("not_synced", "it has not come to the head of the log yet"),
+        ("unheard_of", "unheard_of"),
+    ] {
+        let mut facts = well();
+        e1(&mut facts).http = Some((String::new(), Answer::Unready(reason.to_owned())));
+        let unready = diagnose(&facts).into_iter().find(|finding| finding.code == "edge_unready").unwrap();
+        assert!(unready.what.contains(words), "{reason}: {}", unready.what);
+    }
+}
+
+#[test]
+fn each_instance_is_missed_but_of_the_tracker_one_is_enough() {
+    let missed = ["service_silent"; 3].map(|code| (code, Level::Wrong));
+    assert_eq!(found(|facts| bus(facts).instances = 2), missed);
+}
+
+#[test]
+fn edges_that_stand_elsewhere_are_not_compared() {
+    let elsewhere = |facts: &mut Facts| {
+        (e1_pulse(facts).watermark, e1_pulse(facts).agrees) = (8, None);
+        (e1_pulse(facts).chain, e1_pulse(facts).digest) = (Hex32([7; 32]), Hex32([7; 32]));
+    };
+    assert_eq!(found(elsewhere), [("edge_behind", Level::Warning)]);
+}
+
+#[test]
+fn who_is_not_believed_is_not_said_to_be() {
+    let mut facts = well();
+    facts.unlisted.push((Service::Issuer, "UX".to_owned()));
+    let of_signers = |findings: Vec<Finding>| findings.iter().filter(|it| it.about == "signers file").count();
+    assert_eq!((of_signers(diagnose(&facts)), of_signers(diagnose(&well()))), (1, 1));
+}
+
+#[test]
+fn the_next_step_is_one_that_can_be_taken() {
+    let mut facts = well();
+    assert_eq!(facts.log_of("issuer"), "tail -n 20 h/logs/issuer.log");
+    assert_eq!(facts.start_again(), "stop `keywheel up` with Ctrl-C, then keywheel up --home h");
+    facts.up_runs = Some(false);
+    assert_eq!((facts.log_of("issuer"), facts.start_again()), (facts.stack("up"), facts.stack("up")));
+    facts.up_runs = None;
+    assert!(facts.log_of("issuer").starts_with("read the log of `keywheel run` of issuer"));
+    assert_eq!(facts.start_again(), "keywheel up --nats-url nats://x --admin-credentials FILE");
+    bus(&mut facts).durables[1].1 = Seen::Missing;
+    let missing = diagnose(&facts).into_iter().find(|finding| finding.code == "durable_missing").unwrap();
+    assert_eq!(missing.next.as_deref(), Some("keywheel edge add e1 --home h"));
+}
+
+#[test]
 fn a_log_that_ends_before_what_is_known_is_lost() {
     let wrong = |code| (code, Level::Wrong);
     let shorter = |facts: &mut Facts| {
@@ -223,9 +305,10 @@ fn a_log_that_ends_before_what_is_known_is_lost() {
     };
     assert_eq!(found(shorter), ["log_lost", "log_short"].map(wrong));
     let mut facts = well();
-    e1_pulse(&mut facts).watermark = 12;
+    (e1_pulse(&mut facts).watermark, e1_pulse(&mut facts).agrees) = (8, None);
+    facts.edges.get_mut(&id("e2")).unwrap().pulse.as_mut().unwrap().0.watermark = 12;
     let lost = diagnose(&facts).into_iter().find(|finding| finding.code == "log_lost").unwrap();
-    assert_eq!(lost.next.as_deref(), Some("keywheel restore --from-edge e1 --home h"));
+    assert_eq!(lost.next.as_deref(), Some("keywheel restore --from-edge e2 --home h"), "who has most");
 }
 
 #[test]
@@ -233,6 +316,9 @@ fn commands_name_the_installation_where_it_was_named() {
     let mut facts = well();
     assert_eq!(facts.operator("audit verify"), "keywheel --context h/context.json audit verify");
     assert_eq!(facts.stack("up"), "keywheel up --home h");
+    facts.context = Some("c.json".into());
+    assert_eq!(facts.operator("edges"), "keywheel --context c.json edges");
+    facts.context = None;
     facts.is_named = false;
     assert_eq!(facts.operator("audit verify"), "keywheel audit verify");
     assert_eq!(facts.stack("up"), "keywheel up");
