@@ -5,6 +5,7 @@
 mod anything;
 mod asyncapi;
 mod bus_store;
+mod cli;
 mod documents;
 mod edge_answers;
 mod fields;
@@ -12,5 +13,6 @@ mod future;
 mod live;
 mod mutants;
 mod openapi;
+mod proofs;
 mod schemas;
 mod writers;
