@@ -1,6 +1,7 @@
-//! The log is lost on the only server, under traffic, and put back from an edge's copy.
+//! The log is lost on every server, under traffic, and put back from an edge's copy.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod cluster;
 mod refusals;
 mod site;
 

@@ -2,11 +2,15 @@
 
 use keywheel_bus::connect::read_signers;
 use keywheel_bus::{Bus, BusConfig};
+use keywheel_stack::home::Home;
+use keywheel_stack::nats;
+use keywheel_stack::settings::{Node, Settings};
 use keywheel_tests::operator::PATIENCE;
 use keywheel_tests::stack::{binary, keywheel, nats_server};
 use keywheel_tests::{Operator, Stack, StackOptions};
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -22,12 +26,22 @@ pub struct Site {
 impl Site {
     /// Two edges, which keep copies; nothing where there is no nats-server to test with.
     pub async fn open() -> Option<Site> {
+        Site::open_on(1).await
+    }
+
+    /// The same on so many servers.
+    pub async fn open_on(servers: u32) -> Option<Site> {
         if nats_server().is_none() {
             eprintln!("KEYWHEEL_TEST_NATS names no nats-server: not tested");
             return None;
         }
         let folder = TempDir::new().unwrap();
-        let options = StackOptions::for_test(&folder.path().join("home")).unwrap();
+        let mut options = StackOptions::for_test(&folder.path().join("home")).unwrap();
+        options.cluster = servers;
+        if servers > 1 {
+            // As long as they take to agree on another leader.
+            options.lease = "10s";
+        }
         let stack = tokio::task::block_in_place(|| Stack::start(&options)).unwrap();
         let operator = Operator::connect(&stack.context).await.unwrap();
         Some(Site { stack, operator, options, folder })
@@ -95,12 +109,37 @@ impl Site {
         }
     }
 
-    /// Takes everything from the server, which comes back with nothing.
+    /// Each server of the bus: the name of its process, and its ports.
+    pub fn servers(&self) -> Vec<(String, Node)> {
+        let home = Home::at(self.stack.home()).unwrap();
+        nats::processes(&Settings::load(&home).unwrap().unwrap().server)
+    }
+
+    /// Adopts so many keys, each of a keyring of its own.
+    pub fn import(&self, keys: usize) {
+        let mut table = "tenant,client,digest\n".to_owned();
+        for n in 0..keys {
+            writeln!(table, "acme,old-{n},{n:064x}").unwrap();
+        }
+        let file = self.file("keys.csv");
+        std::fs::write(&file, table).unwrap();
+        let (code, told) = self.run(&["import", "--output", "json", "--csv", file.to_str().unwrap()]);
+        assert_eq!((code, &told["imported"]), (0, &json!(keys)), "{told}");
+    }
+
+    /// Takes everything from each server, which comes back with nothing.
     pub fn lose_the_log(&self) {
+        let names: Vec<String> = self.servers().into_iter().map(|(name, _)| name).collect();
         tokio::task::block_in_place(|| {
-            self.stack.signal("nats", Signal::SIGSTOP).unwrap();
-            forget(self.stack.home());
-            self.stack.kill_and_await("nats").unwrap();
+            for name in &names {
+                self.stack.signal(name, Signal::SIGSTOP).unwrap();
+            }
+            for name in &names {
+                forget(self.stack.home(), name);
+            }
+            for name in &names {
+                self.stack.kill_and_await(name).unwrap();
+            }
         });
     }
 
@@ -109,7 +148,7 @@ impl Site {
         let options = self.options.clone();
         let home = options.home.clone();
         tokio::task::block_in_place(|| self.stack.interrupt()).unwrap();
-        forget(&home);
+        forget(&home, "nats");
         let starting = tokio::task::spawn_blocking(move || Stack::start(&options));
         let begun = Instant::now();
         while !std::fs::read_to_string(home.join("up.log")).unwrap_or_default().contains("the log is lost") {
@@ -171,8 +210,8 @@ fn command(home: &Path) -> std::process::Command {
     command
 }
 
-fn forget(home: &Path) {
-    for entry in std::fs::read_dir(home.join("nats")).unwrap() {
+fn forget(home: &Path, server: &str) {
+    for entry in std::fs::read_dir(home.join(server)).unwrap() {
         std::fs::remove_dir_all(entry.unwrap().path()).unwrap();
     }
 }

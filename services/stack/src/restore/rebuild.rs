@@ -1,7 +1,7 @@
 //! Putting a copy back at the bus: resumed where it was left, checked as it stands there, then made the log.
 
 use super::source::{Seen, Source, pages_after};
-use crate::failure::Failure;
+use crate::failure::{Failure, say};
 use crate::installation;
 use crate::monitor::Monitor;
 use crate::permissions::Role;
@@ -23,7 +23,7 @@ use keywheel_wire::successor::Successor;
 use keywheel_wire::text::{Hex32, Id, Moment, hex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// How long pulses are listened to: an edge gives one a second.
@@ -31,6 +31,8 @@ const LISTEN: Duration = Duration::from_millis(2500);
 /// How often in a row nothing may be added.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long the servers of a cluster may have no leader.
+const ELECTION: Duration = Duration::from_secs(30);
 
 /// What was done.
 pub(super) struct Rebuilt {
@@ -110,7 +112,7 @@ pub(super) async fn rebuild(
 ) -> Result<Rebuilt> {
     let (last, chain) = (source.inspection.last, source.inspection.chain.unwrap_or_default());
     let copy = format!("{last}:{}", hex(&chain.0));
-    let begun = match admin.log_standing().await? {
+    let begun = match settled_standing(admin).await? {
         Standing::Restored(_) | Standing::Log(_) => {
             let stands = admin.head().await?.seq;
             if stands < last || admin.restored_chain(last, |_| ()).await? != chain {
@@ -147,6 +149,20 @@ pub(super) async fn rebuild(
     };
     admin.finish_restoring(replicas, signer, state).await?;
     Ok(Rebuilt { put_back: last - begun })
+}
+
+/// Servers that have just come back with nothing do not answer before they have agreed on a leader.
+async fn settled_standing(admin: &Bus) -> Result<Standing> {
+    let began = Instant::now();
+    loop {
+        match admin.log_standing().await {
+            Err(error) if began.elapsed() < ELECTION => {
+                say(&format!("{error}; asking again"));
+                tokio::time::sleep(PAUSE).await;
+            }
+            asked => return Ok(asked?),
+        }
+    }
 }
 
 fn in_the_way(last: u64) -> Failure {
