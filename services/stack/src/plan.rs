@@ -13,12 +13,14 @@ use keywheel_token::id;
 const EDGES: u16 = 3;
 
 /// What runs where.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Layout {
     /// The bus, the lease, the replicas.
     pub settings: Settings,
     /// The edges.
     pub fleet: Fleet,
+    /// Keeps others from ports that nobody listens at yet.
+    _ports: Finder,
 }
 
 /// Decides it, writes it into the home, and makes the credentials that it needs.
@@ -42,7 +44,7 @@ pub async fn prepare(up: &Up, home: &Home) -> Result<Layout> {
     crate::secrets::ensure_recipient(home)?;
     crate::secrets::ensure_signers(home)?;
     nats::configure(home, &settings, &fleet)?;
-    Ok(Layout { settings, fleet })
+    Ok(Layout { settings, fleet, _ports: finder })
 }
 
 async fn settle(up: &Up, before: Option<&Settings>, finder: &mut Finder) -> Result<Settings> {

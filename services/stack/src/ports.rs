@@ -7,6 +7,8 @@ use anyhow::Result;
 use keywheel_wire::subject::Service;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr as LocalAddr, UnixDatagram};
 use std::time::Duration;
 
 const NATS: u16 = 4222;
@@ -19,6 +21,8 @@ const OBSERVE_EACH: u16 = 10;
 /// Free ports are looked for below those that systems give to outgoing connections: a port from among those can be
 /// taken by anybody's connection while its server restarts.
 const FREE: std::ops::Range<u16> = 15_000..32_000;
+/// Ports are claimed by so many: one that was found is taken only when its process listens, seconds later.
+const BLOCK: u16 = 100;
 /// How long a port may stay taken by a stack that was killed a moment ago.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -60,11 +64,13 @@ impl Scheme {
     }
 }
 
-/// Finds ports that nobody has, each one once.
+/// Finds ports that nobody has, each one once. No other finder on this machine gives one near them while this one is
+/// kept.
 #[derive(Debug)]
 pub struct Finder {
     next: u16,
     given: Vec<u16>,
+    claimed: BTreeMap<u16, UnixDatagram>,
 }
 
 impl Finder {
@@ -72,7 +78,7 @@ impl Finder {
     pub fn new(chance: u128) -> Self {
         let size = u128::from(FREE.end - FREE.start);
         let offset = u16::try_from(chance % size).expect("the remainder is below a port's range");
-        Self { next: FREE.start + offset, given: Vec::new() }
+        Self { next: FREE.start + offset, given: Vec::new(), claimed: BTreeMap::new() }
     }
 
     /// A port that is free now and was not given before.
@@ -83,12 +89,24 @@ impl Finder {
         for _ in FREE {
             let port = self.next;
             self.next = if port + 1 == FREE.end { FREE.start } else { port + 1 };
-            if !self.given.contains(&port) && is_free(loopback(port)) {
+            if !self.given.contains(&port) && self.claim(port) && is_free(loopback(port)) {
                 self.given.push(port);
                 return Ok(port);
             }
         }
         Err(Failure::refused("no_port", "no port on loopback is free").into())
+    }
+
+    /// Whether the ports around this one are this finder's: a socket with their name says so to others, and goes with
+    /// its process.
+    fn claim(&mut self, port: u16) -> bool {
+        let block = port / BLOCK;
+        if self.claimed.contains_key(&block) {
+            return true;
+        }
+        let name = LocalAddr::from_abstract_name(format!("keywheel-ports-{block}"));
+        let socket = name.and_then(|name| UnixDatagram::bind_addr(&name));
+        socket.is_ok_and(|socket| self.claimed.insert(block, socket).is_none())
     }
 
     /// The same port as before where it is still free, else another one.
@@ -315,6 +333,19 @@ mod tests {
             let (one, other) = (finder.find().unwrap(), finder.find().unwrap());
             assert!(one != other && FREE.contains(&one) && FREE.contains(&other));
         }
+    }
+
+    #[test]
+    fn two_that_begin_at_one_place_find_ports_far_from_each_other() {
+        let chance = u128::from(std::process::id()) * 13;
+        let (mut one, mut other) = (Finder::new(chance), Finder::new(chance));
+        let blocks = |finder: &mut Finder| (0..5).map(|_| finder.find().unwrap() / BLOCK).collect::<Vec<_>>();
+        let (first, second) = (blocks(&mut one), blocks(&mut other));
+        assert!(second.iter().all(|block| !first.contains(block)), "{first:?} {second:?}");
+        drop(one);
+        let again = blocks(&mut Finder::new(chance));
+        assert!(again.iter().all(|block| !second.contains(block)), "{again:?} {second:?}");
+        assert_eq!(again[0], first[0], "what was claimed is free again");
     }
 
     #[tokio::test]

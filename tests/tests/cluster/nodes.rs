@@ -30,6 +30,7 @@ pub struct Nodes {
     nodes: Vec<Node>,
     children: Vec<Child>,
     cluster: Cluster,
+    _ports: Finder,
 }
 
 impl Nodes {
@@ -62,7 +63,7 @@ impl Nodes {
             command.arg("-c").arg(home.nats_conf(process)).stdout(Stdio::null()).stderr(log);
             children.push(command.spawn().unwrap());
         }
-        let started = Nodes { _folder: folder, home, nodes, children, cluster };
+        let started = Nodes { _folder: folder, home, nodes, children, cluster, _ports: finder };
         nats::await_healthy(&started.home, &Monitor::new().unwrap(), &settings.server).await.unwrap();
         let admin = started.connect(&Role::Admin, &[0, 1, 2]).await;
         lay_out(&admin, 3, 1, [&id].into_iter()).await.unwrap();

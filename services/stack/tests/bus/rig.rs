@@ -23,6 +23,7 @@ pub struct Rig {
     pub home: Home,
     pub settings: Settings,
     pub children: Children,
+    _ports: Finder,
 }
 
 /// The server that the tests run.
@@ -76,7 +77,7 @@ impl Rig {
 
         let children = Children::none(home.clone(), true).unwrap();
         start(&children, &home, &settings.server).await;
-        let rig = Rig { _folder: folder, _held: held, home, settings, children };
+        let rig = Rig { _folder: folder, _held: held, home, settings, children, _ports: finder };
         let admin = rig.connect(&Role::Admin).await;
         let copies = copies(&admin, &rig.settings.server, None).await.unwrap();
         lay_out(&admin, copies, 2, fleet.edges.iter().map(|edge| &edge.id)).await.unwrap();
