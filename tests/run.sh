@@ -190,7 +190,8 @@ scripts() {
 
 run_tests() {
     if command -v cargo-nextest >/dev/null 2>&1; then
-        cargo nextest run --workspace --locked --no-fail-fast
+        # Most of the time tests wait for processes, so that more of them run at once than there are cores.
+        cargo nextest run --workspace --locked --no-fail-fast --test-threads $((2 * $(nproc)))
     else
         cargo test --workspace --locked --no-fail-fast --lib --bins --tests
     fi
@@ -212,7 +213,8 @@ faults() {
     # Where it cannot be had no clock is stepped, and the summary says so.
     local found
     found=$(bash deploy/get-gateways.sh libfaketime) && set -- --faketime "$found/libfaketime" "$@"
-    cargo build --quiet --locked -p keywheel -p keywheel-tests --bins || return 1
+    # Beside the tests everything is built already. These two alone have other features, and more would be built anew.
+    [ "$mode" = all ] || cargo build --quiet --locked -p keywheel -p keywheel-tests --bins || return 1
     KEYWHEEL_BIN="$root/target/debug/keywheel" target/debug/faults --dir .cache/faults "$@"
 }
 
