@@ -41,6 +41,10 @@ pub struct Config {
     /// the log, and who has none yet reads the whole log first.
     #[serde(default)]
     pub keep_log: bool,
+    /// Within which time the edges of a fleet read the log anew, one after the other, where a signed head says that their
+    /// table is another than the propagator's.
+    #[serde(default = "ten_minutes")]
+    pub heal_within: Length,
     /// How to reach the bus.
     pub bus: BusConfig,
     /// Where to answer.
@@ -158,6 +162,10 @@ impl Config {
 
 fn yes() -> bool {
     true
+}
+
+fn ten_minutes() -> Length {
+    Length(Span::secs(600))
 }
 
 fn one_second() -> Length {

@@ -32,6 +32,8 @@ pub enum Doubt {
     Database(String),
     /// What answers, while the disk is sound.
     Memory(String),
+    /// The table as a whole: both are as they were written, and another reader makes another one of the same log.
+    Table(String),
     /// The log itself: it is not the one that was signed.
     Log(String),
 }
@@ -223,6 +225,8 @@ enum Trouble {
     Replaced,
     /// The database is not to be trusted: read the log into a new one.
     Rebuild(String),
+    /// The table may not be what the log makes: read that into a new database, all of it.
+    Reread(String),
     /// What answers is not what is committed: take that.
     Reload(String),
     /// The log lacks a message: nothing after it is applied, until it is there.
@@ -256,7 +260,7 @@ fn trouble(error: &BusError) -> Trouble {
 /// knows and grows stale: an answer from a log that cannot be trusted would be worse, and a restart reads
 /// everything again. When the database is damaged under way, the table goes on answering too, and the
 /// log is read into a new one, which then takes its place.
-pub async fn run(bus: Bus, durable: String, replica: Replica, snapshots: bool, stop: Shutdown) {
+pub async fn run(bus: Bus, durable: String, replica: Replica, mut snapshots: bool, stop: Shutdown) {
     // A question that is asked before there is a connection is only given up after seconds.
     while !bus.is_connected() {
         if !stop.pause(AWAY).await {
@@ -298,6 +302,8 @@ pub async fn run(bus: Bus, durable: String, replica: Replica, snapshots: bool, s
                 () = back(&bus, &replica) => {}
             },
             Trouble::Rebuild(_) => is_lost = true,
+            // A snapshot is made of the table that is not believed here.
+            Trouble::Reread(_) => (is_lost, snapshots) = (true, false),
             Trouble::Reload(_) => is_lost = replica.load().is_err(),
             Trouble::Gap | Trouble::Passing => {}
         }
@@ -360,6 +366,7 @@ async fn follow(bus: &Bus, durable: &str, replica: &Replica, stop: &Shutdown) ->
     let trouble = match doubt {
         Doubt::Database(why) => Trouble::Rebuild(why),
         Doubt::Memory(why) => Trouble::Reload(why),
+        Doubt::Table(why) => Trouble::Reread(why),
         Doubt::Log(why) => return Some(tell(replica, Trouble::Halt, &why)),
     };
     Some(tell(replica, trouble, &"found by looking"))
@@ -374,6 +381,10 @@ fn tell(replica: &Replica, trouble: Trouble, error: &dyn std::fmt::Display) -> T
         Trouble::Rebuild(why) => {
             replica.metrics.alarm(Alarm::Damaged);
             tracing::error!(%why, "the database is damaged; setting it aside and reading the log anew");
+        }
+        Trouble::Reread(why) => {
+            replica.metrics.alarm(Alarm::Damaged);
+            tracing::error!(%why, "the table may be damaged; setting it aside and reading the log anew");
         }
         Trouble::Reload(why) => {
             replica.metrics.alarm(Alarm::Damaged);

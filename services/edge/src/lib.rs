@@ -13,7 +13,7 @@
 //! - [`table`]: the one lock that the answers, the lease and the tally's closing stand under; `stripes`:
 //!   what threads have each for themselves
 //! - [`storage`]: its database, opened or set aside; [`start`]: begun with a snapshot; [`follow`]: from the log into
-//!   the table; [`witness`]: held against signed heads; [`copy`]: the log's copy;
+//!   the table; [`witness`]: held against signed heads; [`turn`]: when it is read anew; [`copy`]: the log's copy;
 //!   [`scrub`]: whether both are what they were
 //! - [`pulse`], [`report`]: what it says of itself; [`upkeep`]: all that keeps a table
 //! - [`http`] and its parts, [`envoy`]: what others ask it; [`metrics`]: what operators watch
@@ -54,6 +54,7 @@ pub mod storage;
 mod stripes;
 pub mod table;
 pub mod tally;
+pub mod turn;
 pub mod upkeep;
 mod verifier;
 pub mod verify;

@@ -12,6 +12,7 @@ use crate::report::{Reporter, Reports};
 use crate::scrub;
 use crate::storage;
 use crate::table::{Clocks, Table};
+use crate::turn::Turn;
 use crate::witness::{self, Witness};
 use keywheel_bus::{Bus, BusError, SharedFold};
 use keywheel_domain::Span;
@@ -124,6 +125,7 @@ impl Upkeep {
 
     fn start(&self, config: &Config, bus: &Bus, replica: &Replica, stop: &Shutdown) -> Vec<JoinHandle<()>> {
         let durable = edge_durable(&config.id);
+        let turn = Turn::of(&config.id, config.heal_within.0);
         let pulses = pulse::run(
             bus.clone(),
             Arc::clone(&self.table),
@@ -137,7 +139,7 @@ impl Upkeep {
             tokio::spawn(follow::run(bus.clone(), durable, replica.clone(), config.snapshots, stop.clone())),
             tokio::spawn(scrub::run(replica.clone(), stop.clone())),
             tokio::spawn(follow::keep(replica.clone(), stop.clone())),
-            tokio::spawn(witness::run(bus.clone(), replica.clone(), stop.clone())),
+            tokio::spawn(witness::run(bus.clone(), replica.clone(), turn, stop.clone())),
             tokio::spawn(pulses),
         ]
     }

@@ -2,6 +2,7 @@
 
 use crate::follow::{Doubt, Replica};
 use crate::note;
+use crate::turn::Turn;
 use keywheel_bus::heads::{Heads, Heard, SharedHeads};
 use keywheel_bus::{Bus, BusError};
 use keywheel_runtime::Shutdown;
@@ -12,6 +13,7 @@ use keywheel_wire::text::Hex32;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often the newest head is asked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -98,8 +100,8 @@ impl Witness {
     }
 }
 
-/// Asks for the newest head every now and then, until `stop`.
-pub async fn run(bus: Bus, replica: Replica, stop: Shutdown) {
+/// Asks for the newest head every now and then, until `stop`; has the log read anew in its `turn` where the table differs.
+pub async fn run(bus: Bus, replica: Replica, mut turn: Turn, stop: Shutdown) {
     let (mut heard, mut short) = (None, 0);
     while stop.pause(LOOK).await {
         if !bus.is_connected() || replica.witness.refused().is_some() {
@@ -117,6 +119,13 @@ pub async fn run(bus: Bus, replica: Replica, stop: Shutdown) {
         if let Some(reason) = ends_early.filter(|_| short >= SHORT_MAX) {
             replica.witness.refuse(&reason);
             replica.doubt(Doubt::Log(reason));
+        }
+        let odd = replica.witness.0.heads.odd().filter(|_| !replica.table.is_rebuilding());
+        if turn.has_come(odd.is_some(), Instant::now())
+            && let Some(seq) = odd
+        {
+            let why = format!("a signed head says that the same history makes another table at {seq}");
+            replica.doubt(Doubt::Table(why));
         }
     }
 }

@@ -38,16 +38,19 @@ pub enum Heard {
 pub struct Heads {
     /// Own history, the oldest first; with gaps where much came at once.
     trail: VecDeque<(u64, Chain)>,
-    ahead: BTreeMap<u64, Chain>,
+    /// With the table digest, where that was heard in this run.
+    ahead: BTreeMap<u64, (Chain, Option<[u8; 32]>)>,
     newest: Option<(u64, Chain)>,
     agreed: Option<(u64, Chain)>,
     contradiction: Option<String>,
+    odd: Option<u64>,
 }
 
 impl Heads {
     /// Of a reader that stands at `watermark` and had heard of `newest` and agreed with `agreed` before.
     pub fn restored(watermark: u64, newest: Option<(u64, Chain)>, agreed: Option<(u64, Chain)>) -> Self {
-        let ahead = newest.into_iter().filter(|(seq, _)| *seq > watermark).collect();
+        let ahead = newest.into_iter().filter(|(seq, _)| *seq > watermark);
+        let ahead = ahead.map(|(seq, chain)| (seq, (chain, None))).collect();
         Self { ahead, newest, agreed, ..Self::default() }
     }
 
@@ -66,6 +69,12 @@ impl Heads {
         self.contradiction.as_deref()
     }
 
+    /// Where the last head stands whose table could be compared, if that is another than this reader's own although their
+    /// history is one. Which of the two is wrong it does not say.
+    pub fn odd(&self) -> Option<u64> {
+        self.odd
+    }
+
     /// Hears of a head, where the reader stands at `own` in the log created at `created`.
     pub fn hear(&mut self, head: &SignedHead, own: Head, created: At) -> Heard {
         if head.log_created.0 != created {
@@ -79,8 +88,11 @@ impl Heads {
             if self.ahead.len() >= AHEAD_MAX {
                 self.ahead.pop_last();
             }
-            self.ahead.insert(told.0, told.1);
+            self.ahead.insert(told.0, (told.1, Some(head.digest.0)));
             return Heard::Ahead;
+        }
+        if told == (own.watermark, own.chain) {
+            self.compare_tables(head.digest.0, own);
         }
         let passed = || self.trail.binary_search_by_key(&told.0, |(seq, _)| *seq).ok();
         let ours =
@@ -98,6 +110,10 @@ impl Heads {
             self.agreed = Some(told);
         }
         Heard::Agrees
+    }
+
+    fn compare_tables(&mut self, told: [u8; 32], own: Head) {
+        self.odd = (told != own.digest).then_some(own.watermark);
     }
 
     /// The next position at or after `seq` that a head speaks of.
@@ -118,8 +134,11 @@ impl Heads {
     /// The reader stands at `own` now.
     pub(crate) fn reached(&mut self, own: Head) -> Heard {
         let mut heard = Heard::Nothing;
-        if let Some(chain) = self.ahead.remove(&own.watermark) {
+        if let Some((chain, digest)) = self.ahead.remove(&own.watermark) {
             heard = self.compare((own.watermark, chain), own.chain);
+            if let (Heard::Agrees, Some(digest)) = (&heard, digest) {
+                self.compare_tables(digest, own);
+            }
         }
         self.ahead = self.ahead.split_off(&own.watermark);
         heard
@@ -150,6 +169,11 @@ impl SharedHeads {
     /// As [`Heads::contradiction`].
     pub fn contradiction(&self) -> Option<String> {
         self.lock().contradiction().map(str::to_owned)
+    }
+
+    /// As [`Heads::odd`].
+    pub fn odd(&self) -> Option<u64> {
+        self.lock().odd()
     }
 
     /// As [`Heads::hear`], for the reader whose fold this is: it stands still as long as it is borrowed.
@@ -276,6 +300,23 @@ mod tests {
         assert_eq!(walk(&mut heads, 2, 4), Heard::Nothing);
         assert_eq!(walk(&mut heads, 4, 5), Heard::Agrees);
         assert!(matches!(walk(&mut heads, 5, 8), Heard::Contradicts(_)));
+    }
+
+    #[test]
+    fn another_table_of_the_same_history_is_odd_until_one_agrees() {
+        let mut heads = Heads::default();
+        walk(&mut heads, 0, 10);
+        let table = |seq, digest| SignedHead { digest: Hex32([digest; 32]), ..told(seq, own(seq).chain) };
+        assert_eq!((heads.hear(&table(10, 1), own(10), CREATED), heads.odd()), (Heard::Agrees, Some(10)));
+        assert_eq!((heads.hear(&table(9, 0), own(10), CREATED), heads.odd()), (Heard::Agrees, Some(10)));
+        assert_eq!((heads.hear(&table(10, 0), own(10), CREATED), heads.odd()), (Heard::Agrees, None));
+        assert_eq!(heads.hear(&table(12, 1), own(10), CREATED), Heard::Ahead);
+        assert_eq!((walk(&mut heads, 10, 12), heads.odd()), (Heard::Agrees, Some(12)));
+        assert_eq!(heads.hear(&table(13, 0), own(12), CREATED), Heard::Ahead);
+        assert_eq!((walk(&mut heads, 12, 13), heads.odd()), (Heard::Agrees, None));
+        let other = SignedHead { chain: Hex32([9; 32]), ..table(13, 1) };
+        assert!(matches!(heads.hear(&other, own(13), CREATED), Heard::Contradicts(_)));
+        assert_eq!(heads.odd(), None, "of another history nothing follows");
     }
 
     #[test]

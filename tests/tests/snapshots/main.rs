@@ -4,6 +4,7 @@
 #[expect(dead_code, reason = "the edge's own tests need more of it")]
 #[path = "../../../services/edge/tests/live/history.rs"]
 mod history;
+mod odd;
 #[expect(dead_code, reason = "the edge's own tests need more of it")]
 #[path = "../../../services/edge/tests/live/process.rs"]
 mod process;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Longer than an edge takes from one look to the next.
 const LOOK: Duration = Duration::from_millis(1500);
 
-fn told(head: Head, created: At) -> SignedHead {
+pub fn told(head: Head, created: At) -> SignedHead {
     SignedHead {
         installation: Id(7),
         log_created: Moment(created),
@@ -26,7 +26,7 @@ fn told(head: Head, created: At) -> SignedHead {
     }
 }
 
-async fn publish(server: &Server, role: &str, head: &SignedHead) {
+pub async fn publish(server: &Server, role: &str, head: &SignedHead) {
     let id = keywheel_wire::text::id(keywheel_token::id::fresh());
     let bus = server.connect(role).await;
     bus.notify(&Address::Installation, &id, &Notice::Head(head.clone())).await.unwrap();
@@ -37,7 +37,7 @@ async fn agreed(admin: &Bus) -> Option<Agrees> {
     admin.last_pulse(&edge).await.unwrap().and_then(|stored| stored.pulse.agrees)
 }
 
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < Duration::from_secs(30), "not in time: {what}");
