@@ -86,7 +86,7 @@ mod tests {
             ALARM table_differs: edge e2 has another table at position 8 than 2 others there, since 1970-01-01T00:00:02Z (8s ago)"#]]
         .assert_eq(&lines(&standing, At(10_000)).join("\n"));
         let told = to_json(&standing);
-        assert_eq!((&told[0]["edge"], &told[1]["edge"]), (&json!("e2"), &json!("e2")));
+        assert_eq!((&told[0]["edge"], &told[1]["edge"]), (&json!("e1"), &json!("e2")));
         assert_eq!(lines(&[], At(0)), Vec::<String>::new());
     }
 }
