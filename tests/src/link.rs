@@ -7,6 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
+/// Bytes that trickle arrive so many at a time.
+const PIECE: u32 = 64;
+
 /// What becomes of bytes in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
@@ -14,6 +17,8 @@ pub enum Flow {
     Open,
     /// They arrive later, by this time and up to twice it.
     Slow(Duration),
+    /// They arrive one after another, so many in a second; the rest waits.
+    Trickle(u32),
     /// They wait, and arrive when it flows again; nobody is told, as where packets are lost.
     Held,
     /// They are taken and never arrive; nobody is told, as where the other machine is gone.
@@ -165,6 +170,13 @@ fn relay(state: &State, way: Way, from: &Arc<TcpStream>, to: &TcpStream) {
         match state.decide(way, from) {
             Flow::Open | Flow::Held => {}
             Flow::Slow(time) => thread::sleep(time),
+            Flow::Trickle(_) if read > 0 => {
+                if trickle(state, way, &bytes[..read], to).is_err() {
+                    break;
+                }
+                continue;
+            }
+            Flow::Trickle(_) => {}
             Flow::Lost if read > 0 => continue,
             // Where everything is lost, so is its end.
             Flow::Lost => return,
@@ -176,6 +188,17 @@ fn relay(state: &State, way: Way, from: &Arc<TcpStream>, to: &TcpStream) {
     // However it ends, both ways end.
     end(to);
     end(from);
+}
+
+/// Passes bytes on at the pace of the flow, until they are through or it flows otherwise: then the rest at once.
+fn trickle(state: &State, way: Way, mut bytes: &[u8], mut to: &TcpStream) -> io::Result<()> {
+    while let (Flow::Trickle(pace), false) = (state.lock().flows[way as usize], bytes.is_empty()) {
+        let (now, rest) = bytes.split_at(bytes.len().min(PIECE as usize));
+        thread::sleep(Duration::from_secs(1) * PIECE / pace);
+        to.write_all(now)?;
+        bytes = rest;
+    }
+    to.write_all(bytes)
 }
 
 #[cfg(test)]
@@ -223,6 +246,22 @@ mod tests {
         let mut rest = Vec::new();
         (&far).read_to_end(&mut rest).unwrap();
         assert_eq!(rest, b"", "a connection that has lost bytes ends");
+    }
+
+    #[test]
+    fn what_trickles_arrives_slowly_and_whole_and_the_rest_at_once_when_it_is_mended() {
+        let (_there, link, mut near, mut far) = connected();
+        link.flow(Way::Out, Flow::Trickle(400));
+        near.write_all(&[7; 10_000]).unwrap();
+        let begun = std::time::Instant::now();
+        far.read_exact(&mut [0; 20]).unwrap();
+        assert!(begun.elapsed() >= Duration::from_millis(150), "{:?}", begun.elapsed());
+        link.mend();
+        near.shutdown(Shutdown::Write).unwrap();
+        let mut rest = Vec::new();
+        far.read_to_end(&mut rest).unwrap();
+        assert_eq!(rest.len(), 10_000 - 20);
+        assert!(begun.elapsed() < LONG, "{:?}", begun.elapsed());
     }
 
     #[test]

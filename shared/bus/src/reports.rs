@@ -13,8 +13,8 @@ use keywheel_wire::usage::Report;
 use keywheel_wire::{text, usage};
 use std::time::Duration;
 
-/// Most reports that are taken at a time.
-const BATCH: usize = 256;
+/// Most reports that are taken at a time. All of them are in memory at once, and each may be large.
+const BATCH: usize = 64;
 /// How long one pull waits for reports; a lost connection is noticed soon after.
 const PULL: Duration = Duration::from_secs(1);
 

@@ -4,4 +4,8 @@
 
 mod commands;
 mod flood;
+mod many;
 mod scene;
+mod trickle;
+mod usage;
+mod user;

@@ -1,12 +1,18 @@
-//! A stack, a tenant that wants little, and what the services take of memory.
+//! A stack, edges inside this process, a tenant that wants little, and what everybody takes of memory.
 
 use async_nats::{ConnectOptions, jetstream};
+use futures_util::StreamExt as _;
 use keywheel_bus::connect::inbox_prefix;
-use keywheel_domain::event::CommandId;
-use keywheel_domain::{Address, KeyringId};
+use keywheel_domain::event::{Barrier, CommandId};
+use keywheel_domain::{Address, EdgeId, Fact, KeyringId, Version};
+use keywheel_edge::Config;
+use keywheel_stack::home::Home;
+use keywheel_stack::installation;
+use keywheel_stack::settings::Fleet;
 use keywheel_tests::operator::PATIENCE;
 use keywheel_tests::stack::{Context, nats_server};
 use keywheel_tests::{Operator, Stack, StackOptions};
+use keywheel_wire::notice::{Notice, Receipt};
 use keywheel_wire::outcome::Word;
 use keywheel_wire::subject::{self, Verb};
 use serde_json::json;
@@ -39,32 +45,54 @@ pub struct Scene {
 
 impl Scene {
     pub async fn begin(edges: usize) -> Option<Scene> {
+        Scene::with_libraries(edges, &[], "2s").await
+    }
+
+    /// With edges of these names besides, which nobody starts but the test.
+    pub async fn with_libraries(edges: usize, libraries: &[EdgeId], lease: &'static str) -> Option<Scene> {
         if nats_server().is_none() {
             eprintln!("KEYWHEEL_TEST_NATS names no nats-server: not tested");
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
         let mut options = StackOptions::for_test(&folder.path().join("home")).unwrap();
-        options.edges = edges;
+        (options.edges, options.lease) = (edges, lease);
+        let home = Home::at(&options.home).unwrap();
+        home.create().unwrap();
+        Fleet { libraries: libraries.to_vec(), ..Fleet::default() }.save(&home).unwrap();
         let stack = tokio::task::block_in_place(|| Stack::start(&options).unwrap());
         let operator = Operator::connect(&stack.context).await.unwrap();
+        let mut commands = Vec::new();
+        for id in libraries {
+            commands.push((installation::send(&operator.bus, Verb::EdgeAdd, id).await.unwrap(), id));
+        }
+        for (command, id) in commands {
+            installation::settle(&operator.bus, command, id, PATIENCE).await.unwrap();
+        }
         let context = &stack.context;
         let bus = connect(context, &context.credentials, &context.inbox_prefix).await;
-        let admin = stack.home().join("credentials").join("admin.nk");
-        let admin = connect(context, &admin, &inbox_prefix("admin")).await;
+        let admin = connect(context, &home.credential("admin"), &inbox_prefix("admin")).await;
         Some(Scene { stack, operator, bus, admin, _folder: folder })
+    }
+
+    /// The configuration of an edge that nobody starts but the test.
+    pub fn library(&self, id: &EdgeId) -> Config {
+        let home = Home::at(self.stack.home()).unwrap();
+        Config::read(&home.config(&subject::edge_durable(id))).unwrap()
+    }
+
+    /// A plain connection by an edge's credential, as of somebody who stole it.
+    pub async fn as_edge(&self, id: &EdgeId) -> jetstream::Context {
+        let home = Home::at(self.stack.home()).unwrap();
+        let name = subject::edge_durable(id);
+        connect(&self.stack.context, &home.credential(&name), &inbox_prefix(&name)).await
     }
 
     /// Resident memory of each service, in MiB; bounded.
     pub fn memory(&self, when: &str) {
-        let resident = |name: &str| {
-            let pid = self.stack.pid(name).unwrap();
-            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
-            line.split(' ').next().unwrap().parse::<u64>().unwrap() / 1024
-        };
+        let of = |name: &str| resident(self.stack.pid(name).unwrap().as_raw().cast_unsigned());
         let all: Vec<(&str, u64)> =
-            SERVICES.iter().chain(&["edge-e1", "nats"]).map(|name| (*name, resident(name))).collect();
+            SERVICES.iter().chain(&["edge-e1", "nats"]).map(|name| (*name, of(name))).collect();
         let text: Vec<String> = all.iter().map(|(name, mib)| format!("{name} {mib}")).collect();
         println!("MiB {when}: {}", text.join(", "));
         for (name, mib) in all.iter().filter(|(name, _)| *name != "nats") {
@@ -103,7 +131,12 @@ impl Scene {
 
     /// Commands that wait.
     pub async fn waiting(&self) -> u64 {
-        let mut stream = self.admin.get_stream(subject::COMMANDS).await.unwrap();
+        self.waiting_in(subject::COMMANDS).await
+    }
+
+    /// Messages that wait in a queue.
+    pub async fn waiting_in(&self, queue: &str) -> u64 {
+        let mut stream = self.admin.get_stream(queue).await.unwrap();
         stream.info().await.unwrap().state.messages
     }
 
@@ -126,9 +159,65 @@ impl Scene {
         queue.purge().filter(subject).await.unwrap();
     }
 
+    /// Reports of one edge that wait.
+    pub async fn reports_waiting(&self, edge: &EdgeId) -> usize {
+        let stream = self.admin.get_stream(subject::USAGE).await.unwrap();
+        let mut info = stream.info_with_subjects(subject::usage(edge)).await.unwrap();
+        info.next().await.map_or(0, |waiting| waiting.unwrap().1)
+    }
+
+    /// What the activation of a version rested on.
+    pub async fn barrier(&self, keyring: &KeyringId, version: Version) -> Barrier {
+        let (_, events) = self.operator.history(&Address::Keyring(keyring.clone())).await.unwrap();
+        let barrier = events.into_iter().find_map(|recorded| {
+            let Fact::KeyActivated(activated) = recorded.event.fact else { return None };
+            (activated.version == version).then_some(activated.barrier)
+        });
+        barrier.unwrap()
+    }
+
+    /// The receipt for the event at this position.
+    pub async fn receipt(&self, keyring: &KeyringId, seq: u64) -> Receipt {
+        let address = Address::Keyring(keyring.clone());
+        let begun = Instant::now();
+        loop {
+            let notices = self.operator.bus.notices(&address, "receipt").await.unwrap();
+            let found = notices.into_iter().find_map(|(notice, _)| match notice {
+                Notice::Receipt(receipt) if receipt.seq == seq => Some(receipt),
+                Notice::Receipt(_) | Notice::Alarm(_) | Notice::Head(_) => None,
+            });
+            if let Some(receipt) = found {
+                return receipt;
+            }
+            assert!(begun.elapsed() < PATIENCE, "no receipt for {keyring} at {seq}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub async fn has_outcome(&self, id: u128) -> bool {
         self.operator.bus.outcome(CommandId(id)).await.unwrap().is_some()
     }
+}
+
+pub fn edge(name: &str) -> EdgeId {
+    EdgeId::parse(name).unwrap()
+}
+
+/// Waits until it is so; gives how long that took.
+pub async fn until(what: &str, patience: Duration, mut is_so: impl AsyncFnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < patience, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    begun.elapsed()
+}
+
+/// Resident memory of a process, in MiB.
+pub fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap().trim();
+    line.split(' ').next().unwrap().parse::<u64>().unwrap() / 1024
 }
 
 /// A plain connection by this credential.
@@ -144,7 +233,7 @@ pub struct Times {
 }
 
 impl Times {
-    fn of(mut all: Vec<Duration>) -> Times {
+    pub fn of(mut all: Vec<Duration>) -> Times {
         all.sort_unstable();
         Times { all }
     }
