@@ -13,10 +13,12 @@ use keywheel_wire::pulse::Pulse;
 use keywheel_wire::text::{Hex32, Id, Moment};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 
-/// A first advance is told at once; those that follow it within this time gather for the next pulse.
+/// Pulses follow each other at this distance where advances do not end: those in between gather for the next one.
 const COALESCE: Duration = Duration::from_millis(25);
+/// As many advances are told at once before that holds: a rotation has its two while others go on.
+const AT_ONCE: u32 = 4;
 /// A handshake that takes longer is given up: the next one proves more.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// How soon to look again whether the bus is back.
@@ -45,10 +47,9 @@ pub async fn run(
 ) {
     let mut pulses = Pulses { bus, table, metrics, witness, origin, number: 0, has_told: false };
     let mut visible = pulses.table.visible();
-    let mut pace = tokio::time::interval(COALESCE);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = Pace { even: Instant::now() };
     loop {
-        pace.tick().await;
+        tokio::time::sleep_until(pace.turn(Instant::now())).await;
         visible.mark_unchanged();
         let wait = if pulses.bus.is_connected() { pulses.one().await } else { AWAY.min(every) };
         tokio::select! {
@@ -56,6 +57,21 @@ pub async fn run(
             () = tokio::time::sleep(wait.min(every)) => {}
             _ = visible.changed() => {}
         }
+    }
+}
+
+/// When the next pulse may go out: of those that were not sent lately, up to [`AT_ONCE`] at once.
+struct Pace {
+    /// When one pulse for each [`COALESCE`] were sent.
+    even: Instant,
+}
+
+impl Pace {
+    /// When the one that is wanted `now` may go out; it is then taken to do so.
+    fn turn(&mut self, now: Instant) -> Instant {
+        let turn = self.even.max(now);
+        self.even = self.even.max(turn - COALESCE * (AT_ONCE - 1)) + COALESCE;
+        turn
     }
 }
 
@@ -176,6 +192,19 @@ mod tests {
 
     /// SAFETY 1: what stands in the log when the pulse is stored has to be applied, and the lease counts
     /// from before either question.
+    #[test]
+    fn a_few_pulses_go_out_at_once_and_many_at_a_distance() {
+        let began = Instant::now();
+        let mut pace = Pace { even: began };
+        let now = began + COALESCE * 100;
+        let turns: Vec<_> = (0..7).map(|_| pace.turn(now)).collect();
+        let later = |steps: u32| now + COALESCE * steps;
+        assert_eq!(turns, [now, now, now, now, later(1), later(2), later(3)]);
+        assert_eq!(pace.turn(later(5)), later(5));
+        assert_eq!(pace.turn(later(5)), later(5), "what was left out meanwhile, and no more");
+        assert_eq!(pace.turn(later(5)), later(6));
+    }
+
     #[tokio::test]
     async fn a_handshake_looks_at_the_head_after_its_pulse_and_counts_from_before_it() {
         let edge = EdgeId::parse(EDGE).unwrap();
