@@ -211,4 +211,12 @@ mod tests {
         assert!(!told.contains("UTHIEF"), "withdrawn already: {told}");
         assert!(plan(&signers, &keys[0]).contains("no signer's key"));
     }
+
+    #[test]
+    fn a_key_of_another_role_does_not_stand_in() {
+        let (issuer, retirer) = (key(), key());
+        let listed = [(issuer.to_string(), Service::Issuer), (retirer.to_string(), Service::Retirer)];
+        let told = Picture::of(&Signers::of(Installation(7), listed).unwrap()).plan(&issuer);
+        assert!(told.contains("No other key signs as issuer"), "{told}");
+    }
 }
