@@ -316,6 +316,8 @@ mod tests {
         assert_eq!((walk(&mut heads, 12, 13), heads.odd()), (Heard::Agrees, None));
         let other = SignedHead { chain: Hex32([9; 32]), ..table(13, 1) };
         assert!(matches!(heads.hear(&other, own(13), CREATED), Heard::Contradicts(_)));
+        assert_eq!(heads.hear(&SignedHead { seq: 14, ..other }, own(13), CREATED), Heard::Ahead);
+        assert!(matches!(walk(&mut heads, 13, 14), Heard::Contradicts(_)));
         assert_eq!(heads.odd(), None, "of another history nothing follows");
     }
 
