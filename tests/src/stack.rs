@@ -28,6 +28,8 @@ pub struct StackOptions {
     pub restart: bool,
     /// A bus that may lose what it acknowledged, in the place of the tests' own.
     pub lossy_bus: Option<PathBuf>,
+    /// What else `up` is told.
+    pub words: Vec<String>,
 }
 
 impl StackOptions {
@@ -45,6 +47,7 @@ impl StackOptions {
             cluster: 1,
             restart: true,
             lossy_bus: None,
+            words: Vec::new(),
         })
     }
 }
@@ -154,6 +157,7 @@ impl Stack {
             .args(["up", "--port-base", "0", "--lease", options.lease])
             .args(["--edges", &options.edges.to_string(), "--replicas", &options.replicas.to_string()])
             .args(["--cluster", &options.cluster.to_string()])
+            .args(&options.words)
             .arg("--home")
             .arg(&options.home)
             .envs(environment.iter().copied())

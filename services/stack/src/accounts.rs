@@ -3,6 +3,7 @@
 //! deletes a stream). So the streams have an account in which nobody but the administrator asks. Everybody else asks
 //! from another account, where an answer reaches its inbox and nothing of the streams' account.
 
+use crate::leaf::Leaf;
 use crate::permissions::Role;
 use keywheel_wire::subject;
 use std::fmt::Write as _;
@@ -19,9 +20,9 @@ pub enum Account {
 }
 
 /// What one account lets others ask of it.
-struct Call {
+pub(crate) struct Call {
     /// As it is called in the streams' account.
-    subject: String,
+    pub subject: String,
     /// Whether more than one message may answer.
     is_streamed: bool,
 }
@@ -48,18 +49,22 @@ impl Account {
         }
     }
 
-    /// All that the configuration says of it beside its users.
-    pub fn render(self) -> String {
+    /// All that the configuration of a hub of `leaves` says of it beside its users.
+    pub fn render(self, leaves: &[Leaf]) -> String {
         match self {
-            Account::Streams => format!("    jetstream: enabled\n{}", exports()),
+            Account::Streams => {
+                let fed: String = leaves.iter().map(Leaf::fed).collect();
+                format!("    jetstream: enabled\n{}", exports(&of_all(), &fed))
+            }
             Account::Services => {
                 // What came in as a call is not exported again, so pulses are heard where they are published.
-                let heard = format!(
+                let mut heard = format!(
                     "      {{ stream: {{ account: {}, subject: \"{}\" }} }}\n",
                     Account::Readers.name(),
                     subject::PULSE_ALL
                 );
-                imports(&of_services(), &heard)
+                heard.extend(leaves.iter().map(Leaf::heard));
+                imports(Account::Streams.name(), &of_services(), &heard)
             }
             Account::Readers => {
                 let exports = format!(
@@ -67,17 +72,17 @@ impl Account {
                     subject::PULSE_ALL,
                     Account::Services.name()
                 );
-                exports + &imports(&of_readers(), "")
+                exports + &imports(Account::Streams.name(), &of_readers(), "")
             }
         }
     }
 }
 
-fn call(subject: impl Into<String>) -> Call {
+pub(crate) fn call(subject: impl Into<String>) -> Call {
     Call { subject: subject.into(), is_streamed: false }
 }
 
-fn api(name: &str, rest: &str) -> Call {
+pub(crate) fn api(name: &str, rest: &str) -> Call {
     call(format!("{}.{name}.{rest}", subject::API))
 }
 
@@ -118,18 +123,24 @@ fn of_services() -> Vec<Call> {
 
 fn of_readers() -> Vec<Call> {
     let mut calls: Vec<Call> = [subject::PULSE_ALL, subject::USAGE_ALL].map(call).into();
-    calls.push(api("STREAM.INFO", subject::EVENTS));
+    calls.extend(reads());
+    calls.extend(replays());
+    calls
+}
+
+/// What readers ask beside their durables.
+pub(crate) fn reads() -> Vec<Call> {
+    let mut calls = vec![api("STREAM.INFO", subject::EVENTS)];
     calls.extend(
         [subject::EVENTS, subject::NOTICES, subject::SNAPSHOTS_STREAM]
             .map(|it| streamed(api("DIRECT.GET", it))),
     );
     calls.push(streamed(api("DIRECT.GET", &format!("{}.{}", subject::NOTICES, subject::HEADS))));
-    calls.extend(replays());
     calls
 }
 
 /// Durables on the log; which one is a matter of each user's permissions.
-fn replays() -> [Call; 3] {
+pub(crate) fn replays() -> [Call; 3] {
     let durables = format!("{}.*", subject::EVENTS);
     [
         api("CONSUMER.INFO", &durables),
@@ -138,7 +149,7 @@ fn replays() -> [Call; 3] {
     ]
 }
 
-fn exports() -> String {
+fn of_all() -> Vec<Call> {
     let mut calls = of_services();
     let known = |calls: &[Call], one: &Call| calls.iter().any(|call| call.subject == one.subject);
     for one in of_readers() {
@@ -146,21 +157,24 @@ fn exports() -> String {
             calls.push(one);
         }
     }
-    let mut text = "    exports: [\n".to_owned();
-    for Call { subject, is_streamed } in calls {
-        let kind = if is_streamed { ", response_type: stream" } else { "" };
-        line(&mut text, &format!("{{ service: \"{subject}\"{kind} }}"));
-    }
-    text + "    ]\n"
+    calls
 }
 
-fn imports(calls: &[Call], more: &str) -> String {
+pub(crate) fn exports(calls: &[Call], more: &str) -> String {
+    let mut text = "    exports: [\n".to_owned();
+    for Call { subject, is_streamed } in calls {
+        let kind = if *is_streamed { ", response_type: stream" } else { "" };
+        line(&mut text, &format!("{{ service: \"{subject}\"{kind} }}"));
+    }
+    text + more + "    ]\n"
+}
+
+pub(crate) fn imports(from: &str, calls: &[Call], more: &str) -> String {
     let mut text = format!(
         "    mappings: {{ \"{}.>\": \"{}.>\" }}\n    imports: [\n{more}",
         subject::API,
         subject::API_MAPPED
     );
-    let from = Account::Streams.name();
     for Call { subject, .. } in calls {
         let to = match subject.strip_prefix(subject::API) {
             Some(rest) => format!(", to: \"{}{rest}\"", subject::API_MAPPED),
@@ -171,6 +185,6 @@ fn imports(calls: &[Call], more: &str) -> String {
     text + "    ]\n"
 }
 
-fn line(text: &mut String, entry: &str) {
+pub(crate) fn line(text: &mut String, entry: &str) {
     writeln!(text, "      {entry}").expect("writing to a string does not fail");
 }

@@ -6,6 +6,8 @@ use crate::home::{Home, private_folder, remove, write_private};
 use crate::permissions::Role;
 use anyhow::{Context as _, Result};
 use keywheel_bus::TlsConfig;
+use keywheel_domain::LeafId;
+use keywheel_wire::subject::leaf_durable;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -76,6 +78,14 @@ pub fn ensure(home: &Home, roles: &[Role], now: u64) -> Result<()> {
 /// As [`ensure`].
 pub fn ensure_route(home: &Home, now: u64) -> Result<()> {
     ensure_all(home, [ROUTE.to_owned()].into_iter(), now)
+}
+
+/// The same of what a leaf shows its hub.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_leaf(home: &Home, leaf: &LeafId, now: u64) -> Result<()> {
+    ensure_all(home, [leaf_durable(leaf)].into_iter(), now)
 }
 
 fn ensure_all(home: &Home, names: impl Iterator<Item = String>, now: u64) -> Result<()> {

@@ -149,7 +149,7 @@ impl ContextEdge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Server;
+    use crate::settings::{Leaves, Server};
 
     #[test]
     fn the_contracts_fields_are_all_there() {
@@ -157,7 +157,14 @@ mod tests {
         let home = Home::at(folder.path()).unwrap();
         let server = Server::Own { port: 4222, monitor: 8222, tls: true };
         let observe = [("issuer".to_owned(), 8381)].into();
-        let settings = Settings { server, port_base: None, lease: "15s".to_owned(), instances: 1, observe };
+        let settings = Settings {
+            server,
+            port_base: None,
+            lease: "15s".to_owned(),
+            instances: 1,
+            observe,
+            leaves: Leaves::default(),
+        };
         let mut fleet = Fleet::default();
         let id = keywheel_domain::EdgeId::parse("e1").unwrap();
         let grpc = Some(crate::ports::loopback(8581));

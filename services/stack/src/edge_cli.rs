@@ -1,11 +1,14 @@
-//! `keywheel edge add|remove|snapshot`: an edge gets its credential, durable and place on the roster, or loses them.
+//! `keywheel edge add|remove|snapshot|mirror`: an edge gets its credential, durable and place on the roster, or loses them.
 
+use crate::added::{Added, word};
 use crate::admission::{eventually, is_let_in, is_shut_out};
 use crate::certificates;
 use crate::context::ContextEdge;
 use crate::failure::{Failure, Options, Output, print, report, say};
 use crate::home;
 use crate::installation::{self, connect_admin};
+use crate::leaf_folder;
+use crate::mirror_cli::Mirror;
 use crate::monitor::Monitor;
 use crate::permissions::Role;
 use crate::place::Place;
@@ -16,15 +19,17 @@ use crate::{process_config, secrets, summary};
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use keywheel_bus::topology;
-use keywheel_domain::EdgeId;
+use keywheel_domain::{EdgeId, LeafId};
 use keywheel_runtime::exit;
 use keywheel_token::id;
-use keywheel_wire::outcome::{Outcome, Word};
+use keywheel_wire::outcome::Outcome;
 use keywheel_wire::subject::Verb;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Where an edge at a leaf serves that is told nothing.
+const LEAF_EDGE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
 /// How long to wait for the server, and then for the roster.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,12 +38,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub enum EdgeCommand {
     /// Make an edge's credential, durable and configuration, and put it on the roster
     #[command(
-        after_help = "Examples:\n  keywheel edge add paris --listen 127.0.0.1:9001\n  keywheel edge add notes --library"
+        after_help = "Examples:\n  keywheel edge add paris --listen 127.0.0.1:9001\n  keywheel edge add notes --library\n  \
+                      keywheel edge add p1 --leaf paris"
     )]
     Add(Add),
     /// Withdraw an edge's credential, then take it off the roster
     #[command(after_help = "Example:\n  keywheel edge remove paris")]
     Remove(Remove),
+    /// On a leaf's machine: make the mirror of the log and its edges' durables
+    #[command(after_help = "Example:\n  keywheel edge mirror --dir paris")]
+    Mirror(Mirror),
     /// Have a snapshot of the table written now, with which edges start
     #[command(after_help = "Example:\n  keywheel edge snapshot")]
     Snapshot(Snapshot),
@@ -59,15 +68,12 @@ pub struct Add {
     /// It is the library inside a service of yours: nothing listens, and `up` does not start it
     #[arg(long, conflicts_with_all = ["listen", "grpc"])]
     pub library: bool,
+    /// It reads the mirror of that leaf: what it needs is put into the leaf's folder, and `up` does not start it
+    #[arg(long, value_name = "NAME", value_parser = parse_leaf, conflicts_with_all = ["library", "grpc"])]
+    pub leaf: Option<LeafId>,
     /// Where
     #[command(flatten)]
     pub at: Where,
-}
-
-/// Where an edge is that was added.
-enum Added {
-    Process(Edge),
-    Library(EdgeId),
 }
 
 /// What `edge remove` takes.
@@ -92,6 +98,10 @@ pub struct Where {
     pub admin_credentials: Option<PathBuf>,
 }
 
+fn parse_leaf(text: &str) -> Result<LeafId, String> {
+    LeafId::parse(text).map_err(|error| error.to_string())
+}
+
 fn parse_id(text: &str) -> Result<EdgeId, String> {
     EdgeId::parse(text).map_err(|error| error.to_string())
 }
@@ -101,6 +111,7 @@ impl EdgeCommand {
     pub async fn run(self, options: &Options) -> u8 {
         let done = match self {
             EdgeCommand::Add(add) => add.run(options).await,
+            EdgeCommand::Mirror(mirror) => mirror.run(options).await,
             EdgeCommand::Remove(remove) => remove.run(options).await,
             EdgeCommand::Snapshot(snapshot) => snapshot.run(options).await,
         };
@@ -133,6 +144,7 @@ impl Add {
         match &added {
             Added::Process(edge) => process_config::write_edge(&place.home, &place.settings, edge)?,
             Added::Library(id) => process_config::write_library(&place.home, &place.settings, id)?,
+            Added::AtLeaf(id, leaf) => self.pack(&place, leaf, id)?,
         }
         let outcome = change_roster(&place, Verb::EdgeAdd, &self.id, patience).await?;
         place.show(|context| {
@@ -141,7 +153,7 @@ impl Add {
                 context.edges.push(ContextEdge::of(edge));
             }
         })?;
-        tell_added(&place, &added, &outcome, options.output);
+        added.tell(&place, &outcome, options.output);
         Ok(())
     }
 
@@ -150,7 +162,14 @@ impl Add {
         place.home.create()?;
         let _held = place.home.hold_edges()?;
         let mut fleet = place.fleet()?;
-        let added = if self.library {
+        let added = if let Some(leaf) = &self.leaf {
+            if !place.settings.leaves.ids.contains(leaf) {
+                let detail = format!("there is no leaf {leaf}; start `keywheel up --leaf {leaf}` first");
+                return Err(Failure::refused("unknown_leaf", detail).into());
+            }
+            fleet.add_at_leaf(self.id.clone(), leaf.clone());
+            Added::AtLeaf(self.id.clone(), leaf.clone())
+        } else if self.library {
             fleet.add_library(self.id.clone());
             Added::Library(self.id.clone())
         } else {
@@ -160,6 +179,15 @@ impl Add {
         };
         fleet.save(&place.home)?;
         Ok(added)
+    }
+
+    /// Puts all that the edge needs into its leaf's folder. In the home it is told how to reach the hub by itself, in case
+    /// the leaf is lost.
+    fn pack(&self, place: &Place, leaf: &LeafId, id: &EdgeId) -> Result<()> {
+        process_config::write_library(&place.home, &place.settings, id)?;
+        let listen = self.listen.unwrap_or(LEAF_EDGE);
+        leaf_folder::write_edge(&place.home, &place.settings, leaf, id, listen)?;
+        place.pack(leaf)
     }
 
     fn process(&self, place: &Place, fleet: &Fleet) -> Result<Edge> {
@@ -176,41 +204,6 @@ impl Add {
             None => ports::grpc(scheme, listen, &mut finder)?,
         };
         Ok(Edge { id: self.id.clone(), listen, grpc: Some(grpc) })
-    }
-}
-
-fn tell_added(place: &Place, added: &Added, outcome: &Outcome, output: Output) {
-    let (id, start) = match added {
-        Added::Process(edge) => (&edge.id, "start it with"),
-        Added::Library(id) => (id, "open it in your service with"),
-    };
-    let process = Role::Edge(id.clone()).name();
-    let (config, credentials) = (place.home.config(&process), place.home.credential(&process));
-    let command = match added {
-        Added::Process(_) => format!("keywheel run edge --config {}", summary::shell(&config)),
-        Added::Library(_) => format!("Config::read(Path::new({:?}))", config.display().to_string()),
-    };
-    let what = word(outcome, "on the roster now", "on the roster already");
-    let (signers, credential) = (place.home.signers(), credentials.display());
-    match output {
-        Output::Text => print(&format!(
-            "{id} is {what}; {start}\n\n  {command}\n\nElsewhere it also needs its credential, {credential}, and {}, \
-             which says whose events it believes",
-            signers.display()
-        )),
-        Output::Json => print(
-            &match added {
-                Added::Process(edge) => serde_json::json!({
-                    "edge": ContextEdge::of(edge), "outcome": outcome, "config": config, "credentials": credentials,
-                    "signers": signers, "run": command,
-                }),
-                Added::Library(id) => serde_json::json!({
-                    "edge": { "id": id.as_str() }, "outcome": outcome, "config": config, "credentials": credentials,
-                    "signers": signers, "run": null,
-                }),
-            }
-            .to_string(),
-        ),
     }
 }
 
@@ -243,8 +236,13 @@ impl Remove {
             let _held = place.home.hold_edges()?;
             let mut fleet = place.fleet()?;
             if fleet.has(&self.id) {
+                let leaf = fleet.at_leaves.get(&self.id).cloned();
                 fleet.remove(&self.id);
                 fleet.save(&place.home)?;
+                if let Some(leaf) = leaf {
+                    leaf_folder::remove_edge(&place.home, &leaf, &self.id)?;
+                    place.pack(&leaf)?;
+                }
             }
         }
         let is_ours = place.settings.server.is_ours();
@@ -292,13 +290,6 @@ impl Remove {
                     .to_string(),
             ),
         }
-    }
-}
-
-fn word<'a>(outcome: &Outcome, accepted: &'a str, unchanged: &'a str) -> &'a str {
-    match outcome.outcome {
-        Word::Accepted => accepted,
-        Word::Unchanged | Word::Rejected => unchanged,
     }
 }
 

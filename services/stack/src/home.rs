@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use anyhow::{Context as _, Result};
+use keywheel_domain::LeafId;
 use keywheel_runtime::config::read_text;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -173,6 +174,11 @@ impl Home {
     /// A process's data.
     pub fn data(&self, process: &str) -> PathBuf {
         self.root.join("data").join(process)
+    }
+
+    /// What the machine of a leaf is given.
+    pub fn leaf(&self, leaf: &LeafId) -> PathBuf {
+        self.root.join("leaves").join(leaf.as_str())
     }
 
     /// A process's log.

@@ -1,20 +1,22 @@
-//! The local stack: `keywheel up` runs everything on one machine, `keywheel edge add|remove|snapshot` changes its fleet,
+//! The local stack: `keywheel up` runs everything on one machine, `keywheel edge add|remove|snapshot|mirror` changes its fleet,
 //! `keywheel doctor` says what is wrong with it.
 //!
 //! # Layout
-//! - [`up`], [`edge_cli`], [`snapshot_cli`], [`doctor`], [`restore`]: the commands
+//! - [`up`], [`edge_cli`], [`mirror_cli`], [`snapshot_cli`], [`doctor`], [`restore`]: the commands
 //! - [`plan`]: what a start will run, from what the [`home`] remembers ([`settings`]) and the command line says
 //! - [`accounts`], [`permissions`], [`nats_conf`]: who may do what on the bus, as a server configuration
+//! - [`leaf`]: a region's own server beside the hub; [`leaf_folder`]: what its machine is given
 //! - [`certificates`], [`tls_flags`]: TLS on the bus
 //! - [`nats`]: the server; [`monitor`]: what it and the edges say over HTTP
 //! - [`children`], [`spawn`]: processes that are restarted when they die and end when we do
 //! - [`secrets`], [`process_config`], [`ports`], [`context`]: what is written into the home
 //! - [`place`]: which installation an `edge` command is about
 //! - [`installation`]: topology and roster, at the bus; [`admission`]: who is let in there
-//! - [`ready`], [`summary`], [`verify`]: waiting and telling
+//! - [`ready`], [`added`], [`summary`], [`verify`]: waiting and telling
 //! - [`failure`]: exit codes
 
 pub mod accounts;
+pub mod added;
 pub mod admission;
 pub mod certificates;
 pub mod children;
@@ -24,6 +26,9 @@ pub mod edge_cli;
 pub mod failure;
 pub mod home;
 pub mod installation;
+pub mod leaf;
+pub mod leaf_folder;
+pub mod mirror_cli;
 pub mod monitor;
 pub mod nats;
 pub mod nats_conf;

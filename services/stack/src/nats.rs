@@ -4,6 +4,7 @@ use crate::certificates;
 use crate::children::{self, Group, Plan};
 use crate::failure::Failure;
 use crate::home::{Home, private_folder, write_private};
+use crate::leaf::Leaf;
 use crate::monitor::Monitor;
 use crate::nats_conf::{self, Cluster, ServerConf, Tls, User};
 use crate::permissions::Role;
@@ -11,7 +12,9 @@ use crate::ports;
 use crate::secrets;
 use crate::settings::{Fleet, Node, Server, Settings};
 use anyhow::{Context as _, Result};
+use keywheel_domain::LeafId;
 use keywheel_runtime::clock;
+use keywheel_wire::subject::leaf_durable;
 use nix::sys::signal::{Signal, kill};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -116,6 +119,12 @@ pub fn configure(home: &Home, settings: &Settings, fleet: &Fleet) -> Result<()> 
             certificates::ensure_route(home, clock::wall_ms())?;
         }
     }
+    let leaves = leaves(home, settings, fleet)?;
+    for leaf in &leaves {
+        if tls {
+            certificates::ensure_leaf(home, &leaf.id, clock::wall_ms())?;
+        }
+    }
     let files = |name| Tls { ca: certificates::authority(home), server: certificates::files(home, name) };
     for (process, Node { port, monitor, route }) in processes(&settings.server) {
         private_folder(&home.nats_store(&process))?;
@@ -139,6 +148,8 @@ pub fn configure(home: &Home, settings: &Settings, fleet: &Fleet) -> Result<()> 
             tls: tls.then(|| files(certificates::SERVER)),
             cluster,
             users: users.clone(),
+            leaf_listen: settings.leaves.listen.map(|at| at.to_string()),
+            leaves: leaves.clone(),
         };
         write_private(&home.nats_conf(&process), nats_conf::render(&conf).as_bytes())?;
     }
@@ -152,6 +163,18 @@ pub fn configure(home: &Home, settings: &Settings, fleet: &Fleet) -> Result<()> 
 pub fn users(home: &Home, fleet: &Fleet) -> Result<Vec<User>> {
     let edges = fleet.ids().map(|id| Role::Edge(id.clone()));
     Role::fixed().into_iter().chain(edges).map(|role| secrets::ensure_user(home, &role)).collect()
+}
+
+/// Every leaf, with a credential in the home and the edges there.
+///
+/// # Errors
+/// When a credential is damaged, or the system refuses.
+pub fn leaves(home: &Home, settings: &Settings, fleet: &Fleet) -> Result<Vec<Leaf>> {
+    let leaf = |id: &LeafId| {
+        let public = secrets::ensure_seed(&home.credential(&leaf_durable(id)))?;
+        Ok(Leaf { id: id.clone(), public, edges: fleet.at_leaf(id).cloned().collect() })
+    };
+    settings.leaves.ids.iter().map(leaf).collect()
 }
 
 /// How to run each of them.
@@ -215,6 +238,7 @@ pub fn reload(home: &Home, server: &Server) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Leaves;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn fake(path: &Path, says: &str) {
@@ -253,8 +277,14 @@ mod tests {
         let id = keywheel_domain::EdgeId::parse("paris").unwrap();
         fleet.add(crate::settings::Edge { id, listen: crate::ports::loopback(8081), grpc: None });
         let server = Server::Own { port: 1, monitor: 2, tls: true };
-        let settings =
-            Settings { server, port_base: None, lease: "15s".to_owned(), instances: 1, observe: [].into() };
+        let settings = Settings {
+            server,
+            port_base: None,
+            lease: "15s".to_owned(),
+            instances: 1,
+            observe: [].into(),
+            leaves: Leaves::default(),
+        };
         configure(&home, &settings, &fleet).unwrap();
         let text = std::fs::read_to_string(home.nats_conf("nats")).unwrap();
         for user in users(&home, &fleet).unwrap() {

@@ -2,6 +2,7 @@
 
 use crate::accounts::Account;
 use crate::certificates::Files;
+use crate::leaf::Leaf;
 use crate::permissions::{self, Role};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,10 @@ pub struct ServerConf {
     pub cluster: Option<Cluster>,
     /// Who may connect.
     pub users: Vec<User>,
+    /// Where leaves connect, if they do.
+    pub leaf_listen: Option<String>,
+    /// Which leaves may.
+    pub leaves: Vec<Leaf>,
 }
 
 /// The whole file.
@@ -84,7 +89,7 @@ jetstream {{
   sync_interval: always
 }}
 
-{tls}{cluster}{users}",
+{tls}{cluster}{leafnodes}{accounts}",
         what = if conf.cluster.is_some() { "A NATS server of a cluster" } else { "One NATS server" },
         listen = conf.listen,
         monitor = conf.monitor,
@@ -92,7 +97,9 @@ jetstream {{
         store = quoted(&conf.store),
         tls = conf.tls.as_ref().map(render_tls).unwrap_or_default(),
         cluster = conf.cluster.as_ref().map(render_cluster).unwrap_or_default(),
-        users = render_accounts(&conf.users, conf.instances),
+        leafnodes =
+            conf.leaf_listen.as_ref().map(|at| render_leafnodes(at, conf.tls.as_ref())).unwrap_or_default(),
+        accounts = render_accounts(&conf.users, &conf.leaves, conf.instances),
     )
 }
 
@@ -147,8 +154,21 @@ cluster {{
     )
 }
 
+fn render_leafnodes(listen: &str, tls: Option<&Tls>) -> String {
+    format!(
+        "\
+# Where the servers of regions connect: each is a user of an account of its own below.
+leafnodes {{
+  listen: \"{listen}\"
+{tls}}}
+
+",
+        tls = tls.map(|tls| tls_block(tls, "  ")).unwrap_or_default(),
+    )
+}
+
 /// The block that makes a server know the roles, hold each to its permissions, and their answers to their accounts.
-pub fn render_accounts(users: &[User], instances: u32) -> String {
+pub fn render_accounts(users: &[User], leaves: &[Leaf], instances: u32) -> String {
     let mut text = "\
 # The server answers to whatever subject a request names, also where a stream or a call of JetStream lies. So nobody but
 # the administrator asks from within the streams' account.
@@ -165,10 +185,11 @@ accounts {
             text,
             "  {name} {{\n{rest}    users: [\n{users}    ]\n  }}\n",
             name = account.name(),
-            rest = account.render(),
+            rest = account.render(leaves),
         );
         written.expect("writing to a string does not fail");
     }
+    text.extend(leaves.iter().map(Leaf::render));
     text.push_str("}\n");
     text
 }
@@ -216,6 +237,8 @@ pub fn sample() -> String {
         }),
         cluster: None,
         users,
+        leaf_listen: None,
+        leaves: Vec::new(),
     })
 }
 

@@ -4,12 +4,13 @@ use crate::context::Context;
 use crate::edge_cli::Where;
 use crate::failure::Failure;
 use crate::home::{Home, write_private};
+use crate::leaf_folder;
 use crate::nats;
 use crate::permissions::Role;
-use crate::settings::{Fleet, LEASE, Server, Settings};
+use crate::settings::{Fleet, LEASE, Leaves, Server, Settings};
 use anyhow::Result;
 use keywheel_bus::connect::read_signers;
-use keywheel_domain::EdgeId;
+use keywheel_domain::{EdgeId, LeafId};
 use std::path::{Path, PathBuf};
 
 /// An installation and the home in which its edges are kept.
@@ -76,7 +77,14 @@ impl Place {
         let admin = at.admin_credentials.clone().or(named.admin_credentials).unwrap_or_default();
         let server = Server::Existing { url: named.nats_url, monitor: None, admin, tls: named.tls };
         let lease = named.lease.unwrap_or_else(|| LEASE.to_string());
-        let settings = Settings { server, port_base: None, lease, instances: 1, observe: [].into() };
+        let settings = Settings {
+            server,
+            port_base: None,
+            lease,
+            instances: 1,
+            observe: [].into(),
+            leaves: Leaves::default(),
+        };
         let signers = if home.signers().exists() { None } else { named.signers };
         let signers = signers.unwrap_or_else(|| home.signers());
         Place { home, settings, operator: named.credentials, signers, context }
@@ -121,6 +129,16 @@ impl Place {
         let _held = self.home.hold_edges()?;
         nats::configure(&self.home, &self.settings, &self.fleet()?)?;
         nats::reload(&self.home, &self.settings.server)
+    }
+
+    /// Writes a leaf's folder anew.
+    ///
+    /// # Errors
+    /// When a credential is damaged, or the system refuses.
+    pub fn pack(&self, leaf: &LeafId) -> Result<()> {
+        let leaves = nats::leaves(&self.home, &self.settings, &self.fleet()?)?;
+        let mut packed = leaves.iter().filter(|known| known.id == *leaf);
+        packed.try_for_each(|leaf| leaf_folder::write(&self.home, &self.settings, leaf))
     }
 
     /// Changes the context, if there is one: an `up` that is not ready yet writes its own.

@@ -2,12 +2,15 @@
 
 use crate::failure::{Failure, say};
 use crate::home::Home;
+use crate::leaf_folder;
 use crate::nats;
 use crate::ports::{self, Finder, Scheme};
-use crate::settings::{Edge, Fleet, LEASE, Server, Settings};
+use crate::settings::{Edge, Fleet, LEASE, Leaves, Server, Settings};
 use crate::up::Up;
 use anyhow::Result;
+use keywheel_domain::LeafId;
 use keywheel_token::id;
+use std::collections::BTreeSet;
 
 /// Edges of a home that is told nothing.
 const EDGES: u16 = 3;
@@ -31,6 +34,7 @@ pub async fn prepare(up: &Up, home: &Home) -> Result<Layout> {
     let before = Settings::load(home)?;
     let mut finder = Finder::new(id::fresh());
     let mut settings = settle(up, before.as_ref(), &mut finder).await?;
+    settings.leaves = leaves(up, before.as_ref(), &settings, &mut finder).await?;
     let _held = home.hold_edges()?;
     let mut fleet = Fleet::load(home)?;
     let is_moved = before.as_ref().is_some_and(|before| before.port_base != settings.port_base);
@@ -44,6 +48,9 @@ pub async fn prepare(up: &Up, home: &Home) -> Result<Layout> {
     crate::secrets::ensure_recipient(home)?;
     crate::secrets::ensure_signers(home)?;
     nats::configure(home, &settings, &fleet)?;
+    for leaf in nats::leaves(home, &settings, &fleet)? {
+        leaf_folder::write(home, &settings, &leaf)?;
+    }
     Ok(Layout { settings, fleet, _ports: finder })
 }
 
@@ -56,7 +63,27 @@ async fn settle(up: &Up, before: Option<&Settings>, finder: &mut Finder) -> Resu
         lease: lease.or(before.map(|before| before.lease.clone())).unwrap_or_else(|| LEASE.to_string()),
         instances: up.replicas.or(before.map(|before| before.instances)).unwrap_or(1),
         observe: before.map(|before| before.observe.clone()).unwrap_or_default(),
+        leaves: Leaves::default(),
     })
+}
+
+/// Those of before and those that are named now.
+async fn leaves(up: &Up, before: Option<&Settings>, now: &Settings, finder: &mut Finder) -> Result<Leaves> {
+    let known = before.map(|before| before.leaves.clone()).unwrap_or_default();
+    let ids: BTreeSet<LeafId> = known.ids.into_iter().chain(up.leaves.iter().cloned()).collect();
+    if ids.is_empty() {
+        return Ok(Leaves::default());
+    }
+    match &now.server {
+        Server::Own { .. } => {}
+        Server::Cluster { .. } | Server::Existing { .. } => {
+            let detail = "leaves connect to one server that `up` starts, not yet to a cluster or to servers of your own";
+            return Err(Failure::usage(detail).into());
+        }
+    }
+    let told = up.leaf_listen.or(known.listen);
+    let listen = Some(ports::leaves(Scheme::of(now.port_base), told, finder).await?);
+    Ok(Leaves { listen, ids })
 }
 
 async fn server(up: &Up, before: Option<&Server>, scheme: Scheme, finder: &mut Finder) -> Result<Server> {
@@ -202,6 +229,34 @@ mod tests {
         let line = ["--nats-url", "nats://a:1", "--admin-credentials", "admin.nk"];
         let refused = prepare(&up(&line), &home).await.unwrap_err().to_string();
         assert!(refused.contains("another --home"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn leaves_are_remembered_with_their_port_and_their_folders_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        home.create().unwrap();
+        let line = ["--port-base", "0", "--edges", "0", "--tls"];
+        let first = prepare(&up(&[&line[..], &["--leaf", "paris"]].concat()), &home).await.unwrap();
+        let second = prepare(&up(&["--leaf", "lyon"]), &home).await.unwrap().settings.leaves;
+        let known: Vec<&str> = second.ids.iter().map(LeafId::as_str).collect();
+        assert_eq!((known, second.listen), (vec!["lyon", "paris"], first.settings.leaves.listen));
+        let conf = std::fs::read_to_string(home.nats_conf("nats")).unwrap();
+        let listen = second.listen.unwrap();
+        assert!(conf.contains(&format!("leafnodes {{\n  listen: \"{listen}\"\n  tls {{")), "{conf}");
+        for id in &second.ids {
+            assert!(home.leaf(id).join("seed.conf").exists() && home.leaf(id).join("leaf.pem").exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_is_started_here_takes_no_leaves() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::at(folder.path()).unwrap();
+        home.create().unwrap();
+        let line = ["--port-base", "0", "--edges", "0", "--cluster", "3", "--leaf", "paris"];
+        let refused = prepare(&up(&line), &home).await.unwrap_err().to_string();
+        assert!(refused.contains("not yet to a cluster"), "{refused}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::os::unix::net::{SocketAddr as LocalAddr, UnixDatagram};
 use std::time::Duration;
 
 const NATS: u16 = 4222;
+const LEAVES: u16 = 7422;
 const FIRST_EDGE: u16 = 8081;
 /// How far above its HTTP port an edge answers Envoy.
 const GRPC_ABOVE: u16 = 500;
@@ -162,6 +163,23 @@ pub async fn cluster(scheme: Scheme, before: &[Node], count: u16, finder: &mut F
         nodes.push(Node { port, monitor, route: finder.keep(known.map(|node| node.route)).await? });
     }
     Ok(nodes)
+}
+
+/// Where leaves connect to a server of our own: at `told`, or on loopback.
+///
+/// # Errors
+/// When that is taken.
+pub async fn leaves(scheme: Scheme, told: Option<SocketAddr>, finder: &mut Finder) -> Result<SocketAddr> {
+    match (scheme, told) {
+        (Scheme::Free, Some(told)) if told.ip().is_loopback() => {
+            Ok(loopback(finder.keep(Some(told.port())).await?))
+        }
+        (Scheme::Free | Scheme::Moved(_), None) => Ok(loopback(finder.find()?)),
+        (Scheme::Contract, None) => Ok(loopback(demand(loopback(LEAVES), "the leaves' listener").await?)),
+        (Scheme::Free | Scheme::Moved(_) | Scheme::Contract, Some(told)) => {
+            demand(told, "the leaves' listener").await.map(|_| told)
+        }
+    }
 }
 
 /// Sees to it that every edge has a port: moves them where the scheme changed, and where a free one was taken meanwhile.

@@ -9,7 +9,10 @@ use keywheel_domain::EdgeId;
 use keywheel_wire::subject::{Service, edge_durable};
 use serde::Serialize;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// A leaf's server, as the edges on its machine find it.
+pub const LEAF_URL: &str = "nats://127.0.0.1:4222";
 
 #[derive(Serialize)]
 struct ServiceFile {
@@ -106,6 +109,32 @@ pub fn write_library(home: &Home, settings: &Settings, id: &EdgeId) -> Result<()
     write(home, &edge_durable(id), &edge_file(home, settings, id))
 }
 
+/// Writes the configuration of an edge at a leaf, to be started in the leaf's folder.
+///
+/// # Errors
+/// When the system refuses.
+pub fn write_at_leaf(path: &Path, settings: &Settings, id: &EdgeId, listen: SocketAddr) -> Result<()> {
+    let process = edge_durable(id);
+    let bus = BusTable {
+        url: LEAF_URL.to_owned(),
+        credentials: format!("{process}.nk").into(),
+        signers: "signers.toml".into(),
+        tls: None,
+    };
+    let file = EdgeFile {
+        id: id.to_string(),
+        data_dir: process.into(),
+        lease: settings.lease.clone(),
+        keep_log: false,
+        bus,
+        http: Some(ListenTable { listen }),
+        grpc: None,
+    };
+    let text = toml::to_string(&file).context("cannot write a configuration as TOML")?;
+    let head = "# Written by `keywheel edge add --leaf`. Paths are as seen from the leaf's folder.\n";
+    write_private(path, format!("{head}{text}").as_bytes())
+}
+
 fn edge_file(home: &Home, settings: &Settings, id: &EdgeId) -> EdgeFile {
     let process = edge_durable(id);
     EdgeFile {
@@ -137,7 +166,7 @@ fn write(home: &Home, process: &str, file: &impl Serialize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Server;
+    use crate::settings::{Leaves, Server};
     use expect_test::expect;
 
     fn written(process: &str, home: &Home) -> String {
@@ -152,8 +181,14 @@ mod tests {
         home.create().unwrap();
         let server = Server::Own { port: 4222, monitor: 8222, tls: false };
         let observe = [("retirer-2".to_owned(), 8412)].into();
-        let mut settings =
-            Settings { server, port_base: None, lease: "15s".to_owned(), instances: 2, observe };
+        let mut settings = Settings {
+            server,
+            port_base: None,
+            lease: "15s".to_owned(),
+            instances: 2,
+            observe,
+            leaves: Leaves::default(),
+        };
         write_service(&home, &settings, Service::Retirer, 2).unwrap();
         expect![[r#"
             # Written by the local stack at each start; changes made here are lost then.

@@ -5,9 +5,10 @@ use crate::home::{Home, read_json, write_json};
 use crate::permissions::Role;
 use anyhow::{Context as _, Result};
 use keywheel_bus::TlsConfig;
-use keywheel_domain::{EdgeId, Span};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use keywheel_domain::{EdgeId, LeafId, Span};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -148,6 +149,29 @@ pub struct Settings {
     /// At which port each service's process tells how it stands.
     #[serde(default)]
     pub observe: BTreeMap<String, u16>,
+    /// The regions' own servers.
+    #[serde(default)]
+    pub leaves: Leaves,
+}
+
+/// The regions' own servers that mirror the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leaves {
+    /// Where they connect to a server of ours.
+    pub listen: Option<SocketAddr>,
+    /// What they are called.
+    #[serde(serialize_with = "names", deserialize_with = "leaf_ids")]
+    pub ids: BTreeSet<LeafId>,
+}
+
+fn names<S: Serializer>(ids: &BTreeSet<LeafId>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(ids.iter().map(LeafId::as_str))
+}
+
+fn leaf_ids<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<LeafId>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    names.iter().map(|name| LeafId::parse(name).map_err(D::Error::custom)).collect()
 }
 
 impl Settings {
@@ -207,8 +231,10 @@ fn from_here(address: SocketAddr) -> SocketAddr {
 pub struct Fleet {
     /// In the order in which they were added.
     pub edges: Vec<Edge>,
-    /// Edges inside services of others: they have all that an edge has, but nobody here starts them.
+    /// Edges inside services of others and at leaves: they have all that an edge has, but nobody here starts them.
     pub libraries: Vec<EdgeId>,
+    /// Of those in `libraries`, the ones at a leaf.
+    pub at_leaves: BTreeMap<EdgeId, LeafId>,
     /// Not to be taken again by an edge that is named for the operator.
     pub removed: Vec<EdgeId>,
 }
@@ -219,6 +245,8 @@ struct Written {
     edges: Vec<WrittenEdge>,
     #[serde(default)]
     libraries: Vec<String>,
+    #[serde(default)]
+    leaves: BTreeMap<String, String>,
     removed: Vec<String>,
 }
 
@@ -239,11 +267,17 @@ impl Fleet {
     pub fn load(home: &Home) -> Result<Fleet> {
         let Some(written) = read_json::<Written>(&home.edges())? else { return Ok(Fleet::default()) };
         let parse = |id: &str| EdgeId::parse(id).with_context(|| home.edges().display().to_string());
+        let parse_leaf = |id: &str| LeafId::parse(id).with_context(|| home.edges().display().to_string());
         let edge =
             |edge: WrittenEdge| Ok(Edge { id: parse(&edge.id)?, listen: edge.listen, grpc: edge.grpc });
         Ok(Fleet {
             edges: written.edges.into_iter().map(edge).collect::<Result<_>>()?,
             libraries: written.libraries.iter().map(|id| parse(id)).collect::<Result<_>>()?,
+            at_leaves: written
+                .leaves
+                .iter()
+                .map(|(id, leaf)| Ok((parse(id)?, parse_leaf(leaf)?)))
+                .collect::<Result<_>>()?,
             removed: written.removed.iter().map(|id| parse(id)).collect::<Result<_>>()?,
         })
     }
@@ -258,6 +292,7 @@ impl Fleet {
         let written = Written {
             edges: self.edges.iter().map(edge).collect(),
             libraries: self.libraries.iter().map(ToString::to_string).collect(),
+            leaves: self.at_leaves.iter().map(|(id, leaf)| (id.to_string(), leaf.to_string())).collect(),
             removed: self.removed.iter().map(ToString::to_string).collect(),
         };
         write_json(&home.edges(), &written)
@@ -290,6 +325,17 @@ impl Fleet {
         self.libraries.push(id);
     }
 
+    /// Puts an edge at a leaf on the list, in place of one of its name.
+    pub fn add_at_leaf(&mut self, id: EdgeId, leaf: LeafId) {
+        self.add_library(id.clone());
+        self.at_leaves.insert(id, leaf);
+    }
+
+    /// Those at one leaf.
+    pub fn at_leaf(&self, leaf: &LeafId) -> impl Iterator<Item = &EdgeId> {
+        self.at_leaves.iter().filter(move |(_, at)| *at == leaf).map(|(id, _)| id)
+    }
+
     /// Takes an edge off the list and keeps its name from being given again.
     pub fn remove(&mut self, id: &EdgeId) {
         self.forget(id);
@@ -299,6 +345,7 @@ impl Fleet {
     fn forget(&mut self, id: &EdgeId) {
         self.edges.retain(|edge| edge.id != *id);
         self.libraries.retain(|other| other != id);
+        self.at_leaves.remove(id);
         self.removed.retain(|other| other != id);
     }
 
@@ -332,6 +379,7 @@ mod tests {
         fleet.add(edge("paris", "0.0.0.0:8082"));
         fleet.remove(&id("e1"));
         fleet.add_library(id("notes"));
+        fleet.add_at_leaf(id("lyon"), LeafId::parse("france").unwrap());
         fleet.save(&home).unwrap();
         assert_eq!(Fleet::load(&home).unwrap(), fleet);
         assert_eq!(fleet.next_name(), id("e2"));
@@ -371,7 +419,9 @@ mod tests {
         ] {
             let observe = [("issuer".to_owned(), 8381)].into();
             let lease = LEASE.to_string();
-            let settings = Settings { server, port_base: Some(0), lease, instances: 2, observe };
+            let listen = Some("127.0.0.1:7422".parse().unwrap());
+            let leaves = Leaves { listen, ids: [LeafId::parse("paris").unwrap()].into() };
+            let settings = Settings { server, port_base: Some(0), lease, instances: 2, observe, leaves };
             settings.save(&home).unwrap();
             assert_eq!(Settings::load(&home).unwrap(), Some(settings));
         }

@@ -70,7 +70,7 @@ pub fn unknown_users(users: &[User], instances: u32) -> Failure {
             "add each to its own account in its configuration, and where an account is missing, make it, with your \
              administrator as the user of {place}; restart it (a reload does not join new accounts)"
         );
-        (what, render_accounts(users, instances))
+        (what, render_accounts(users, &[], instances))
     };
     let detail = format!(
         "the server does not know these users; {what}, and run this command again: it goes on from here\n\n{block}"

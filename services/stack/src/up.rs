@@ -13,10 +13,11 @@ use crate::tls_flags::TlsFlags;
 use crate::{nats, process_config, ready, summary, verify};
 use anyhow::{Context as _, Result};
 use clap::Args;
-use keywheel_bus::Bus;
-use keywheel_domain::Span;
+use keywheel_bus::{Bus, mirror};
+use keywheel_domain::{LeafId, Span};
 use keywheel_runtime::{Shutdown, exit};
 use keywheel_wire::subject::{Service, Verb};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,12 @@ pub struct Up {
     /// Processes of each of issuer, propagator and retirer: 1 in a new home
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=9))]
     pub replicas: Option<u32>,
+    /// Let the server of a region connect, which mirrors the log for edges there. Again for another; all are remembered
+    #[arg(long = "leaf", value_name = "NAME", value_parser = parse_leaf, conflicts_with = "nats_url")]
+    pub leaves: Vec<LeafId>,
+    /// Where they connect; else on loopback, at 7422 or a free port
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "nats_url")]
+    pub leaf_listen: Option<SocketAddr>,
     /// Only check whether the streams and the server are as they should be; change nothing
     #[arg(long)]
     pub verify_streams: bool,
@@ -91,6 +98,10 @@ fn parse_lease(text: &str) -> Result<Span, String> {
     } else {
         Ok(span)
     }
+}
+
+fn parse_leaf(text: &str) -> Result<LeafId, String> {
+    LeafId::parse(text).map_err(|error| error.to_string())
 }
 
 fn parse_cluster(text: &str) -> Result<u16, String> {
@@ -193,6 +204,9 @@ impl Stack<'_> {
         installation::await_log(&admin, self.home, &layout.fleet).await?;
         let copies = installation::copies(&admin, server, self.up.stream_copies).await?;
         installation::lay_out(&admin, copies, layout.settings.instances, layout.fleet.ids()).await?;
+        for leaf in &layout.settings.leaves.ids {
+            installation::patiently(async || mirror::ensure_feed(&admin, leaf).await).await?;
+        }
         admin.close().await;
         Ok(())
     }

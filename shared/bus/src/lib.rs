@@ -4,6 +4,7 @@
 //! - [`connect`]: one connection per process, its identity, its permission alarms
 //! - `lookout`: away from a server that lost the others
 //! - [`topology`]: the streams and durables, created or checked
+//! - [`mirror`]: a region's own copy of the log, on a leaf
 //! - [`log`]: append under the exact-subject condition, read back, the head
 //! - [`batch`]: many messages in one synced write
 //! - [`follow`]: replay of the log into a fold, without a gap, for ever
@@ -41,6 +42,7 @@ pub mod intake;
 pub mod log;
 mod lookout;
 pub mod metrics;
+pub mod mirror;
 pub mod notices;
 mod overtake;
 pub mod parcel;

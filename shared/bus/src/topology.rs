@@ -22,7 +22,7 @@ use keywheel_wire::usage::REPORT_BYTES_MAX;
 use std::time::Duration;
 
 /// Consumers that one stream may have; the server's own default of 1,000 is below a large fleet.
-const CONSUMERS_MAX: i32 = 100_000;
+pub(crate) const CONSUMERS_MAX: i32 = 100_000;
 /// Messages that the replicas of one service may have in hand together: room for several that each take a
 /// whole batch.
 const UNACKNOWLEDGED_MAX: i64 = 16 * BATCH_MAX as i64;

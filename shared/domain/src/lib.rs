@@ -46,7 +46,7 @@ pub use due::{next, wants_quiet_proof};
 pub use event::{Event, Fact, Recorded};
 pub use evolve::evolve;
 pub use key::{Digest, Key, KeySpec, KeyState, Kid, Version};
-pub use name::{Actor, Address, Client, EdgeId, KeyringId, Service, Tenant};
+pub use name::{Actor, Address, Client, EdgeId, KeyringId, LeafId, Service, Tenant};
 pub use past::Cut;
 pub use policy::{Policy, PolicyPatch};
 pub use rejection::Rejection;

@@ -49,6 +49,11 @@ name!(
     EdgeId,
     "edge"
 );
+name!(
+    /// A region's own server of the bus, which keeps a mirror of the log for the edges there.
+    LeafId,
+    "leaf"
+);
 
 fn is_name(text: &str) -> bool {
     let alphabet = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';

@@ -4,7 +4,7 @@
 use crate::Malformed;
 use crate::snapshot::Slot;
 pub use keywheel_domain::Service;
-use keywheel_domain::{Address, Client, EdgeId, KeyringId, Kid, Tenant, Version};
+use keywheel_domain::{Address, Client, EdgeId, KeyringId, Kid, LeafId, Tenant, Version};
 use std::borrow::Cow;
 
 /// The log.
@@ -176,6 +176,21 @@ impl Verb {
 /// The durable by which an edge replays the log.
 pub fn edge_durable(edge: &EdgeId) -> String {
     format!("edge-{edge}")
+}
+
+/// The durable by which the hub feeds a leaf's mirror of the log.
+pub fn leaf_durable(leaf: &LeafId) -> String {
+    format!("leaf-{leaf}")
+}
+
+/// Where it does.
+pub fn mirror(leaf: &LeafId) -> String {
+    format!("kw.mirror.{leaf}")
+}
+
+/// Where the leaf says how much of that it has taken.
+pub fn mirror_flow(leaf: &LeafId) -> String {
+    format!("$JS.FC.{EVENTS}.{}.*", leaf_durable(leaf))
 }
 
 /// Where a message of the log is published while the log is restored.

@@ -39,6 +39,7 @@ pub fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         cluster: 1,
         restart: true,
         lossy_bus: None,
+        words: Vec::new(),
     };
     let stack = Stack::start(&options)?;
     let figures = runtime.block_on(on(&stack, keyrings, floors));

@@ -37,6 +37,7 @@ pub fn measure(scale: &Scale) -> anyhow::Result<Vec<Figure>> {
         cluster: 1,
         restart: true,
         lossy_bus: None,
+        words: Vec::new(),
     };
     options.edges = scale.pick(EDGES, 2);
     let stack = Stack::start(&options)?;

@@ -35,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         cluster: 1,
         restart: true,
         lossy_bus: None,
+        words: Vec::new(),
     }))
 }
 

@@ -226,6 +226,7 @@ async fn lay_out(settings: &Settings) -> anyhow::Result<(Context, Vec<Recipe>)> 
         cluster: settings.cluster,
         restart: true,
         lossy_bus: None,
+        words: Vec::new(),
     };
     let stack = tokio::task::block_in_place(|| Stack::start(&options))?;
     let operator = Operator::connect(&stack.context).await?;

@@ -8,7 +8,7 @@ use keywheel_stack::installation::lay_out;
 use keywheel_stack::monitor::Monitor;
 use keywheel_stack::permissions::Role;
 use keywheel_stack::ports::{self, Finder, Scheme, loopback};
-use keywheel_stack::settings::{Edge, Fleet, Node, Server, Settings};
+use keywheel_stack::settings::{Edge, Fleet, Leaves, Node, Server, Settings};
 use keywheel_stack::{nats, secrets};
 use keywheel_tests::cluster::Cluster;
 use keywheel_tests::link::Link;
@@ -48,6 +48,7 @@ impl Nodes {
             lease: "15s".to_owned(),
             instances: 1,
             observe: [].into(),
+            leaves: Leaves::default(),
         };
         let mut fleet = Fleet::default();
         let id = edge();

@@ -4,15 +4,16 @@
 use crate::schemas::{Schemas, wrong};
 use async_nats::ConnectOptions;
 use keywheel_bus::connect::inbox_prefix;
-use keywheel_tests::stack::{binary, keywheel};
+use keywheel_tests::stack::{binary, keywheel, nats_server};
 use keywheel_tests::{Stack, StackOptions, traffic};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What other definitions are made of.
@@ -53,6 +54,7 @@ impl Cli {
         let folder = TempDir::new().unwrap();
         let mut options = StackOptions::for_test(&folder.path().join("home")).unwrap();
         options.lease = "15s";
+        options.words = ["--leaf", "paris"].map(str::to_owned).into();
         let stack = Stack::start(&options).unwrap();
         let schemas = Schemas::load();
         let closed = schemas.closed();
@@ -229,8 +231,31 @@ impl Cli {
         self.says("edge-add", "edge add e8 --library");
         self.says("edge-add", "edge add e9");
         self.says("edge-remove", "edge remove e9");
+        let added = self.says("edge-add", "edge add p1 --leaf paris");
+        self.mirrored(Path::new(added["folder"].as_str().unwrap()));
         self.says("edge-snapshot", "edge snapshot");
         self.says("restore", "restore --from-edge --dry-run");
+    }
+
+    /// At a leaf's server, which need not reach the hub for it.
+    fn mirrored(&mut self, folder: &Path) {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = format!(
+            "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"store\", domain: \"leaf\" }}\ninclude \"accounts.conf\"\n"
+        );
+        std::fs::write(folder.join("nats.conf"), server).unwrap();
+        let mut leaf = Command::new(nats_server().expect("KEYWHEEL_TEST_NATS"));
+        leaf.args(["-c", "nats.conf"]).current_dir(folder).stderr(Stdio::null());
+        let mut leaf = leaf.spawn().unwrap();
+        let line = format!("edge mirror --dir {} --url nats://127.0.0.1:{port}", folder.display());
+        let began = Instant::now();
+        while !self.run(&line).status.success() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the leaf does not answer");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.says("edge-mirror", &line);
+        leaf.kill().unwrap();
+        leaf.wait().unwrap();
     }
 
     /// Somebody who was let in writes to the log and signs nothing.

@@ -9,7 +9,7 @@ use keywheel_stack::installation::{copies, lay_out};
 use keywheel_stack::monitor::Monitor;
 use keywheel_stack::permissions::Role;
 use keywheel_stack::ports::{self, Finder, Scheme, loopback};
-use keywheel_stack::settings::{Edge, Fleet, LEASE, Server, Settings};
+use keywheel_stack::settings::{Edge, Fleet, LEASE, Leaves, Server, Settings};
 use keywheel_stack::tls_flags::TlsFlags;
 use keywheel_stack::{nats, secrets};
 use std::fs::File;
@@ -64,6 +64,7 @@ impl Rig {
             lease: LEASE.to_string(),
             instances: 2,
             observe: [].into(),
+            leaves: Leaves::default(),
         };
         let mut fleet = Fleet::default();
         for id in edges {
