@@ -127,3 +127,76 @@ fn respond(status: StatusCode, kind: HeaderValue, text: String) -> Response<Full
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    fn service(listen: SocketAddr, ready: Result<(), &'static str>) -> tokio::task::JoinHandle<Infallible> {
+        let ready = move || -> Asked<'static, Result<(), &'static str>> { Box::pin(async move { ready }) };
+        tokio::spawn(run(Some(listen), ready, || Box::pin(async { "figures\n".to_owned() })))
+    }
+
+    /// Connects as soon as somebody listens.
+    async fn connect(listen: SocketAddr) -> TcpStream {
+        loop {
+            if let Ok(stream) = TcpStream::connect(listen).await {
+                return stream;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn ask(listen: SocketAddr, line: &str) -> String {
+        let mut stream = connect(listen).await;
+        let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_waited_for_and_each_path_answers() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listen = taken.local_addr().unwrap();
+        let serving = service(listen, Err("behind"));
+        tokio::task::yield_now().await;
+        drop(taken);
+        for (line, status, body) in [
+            ("GET /livez", "200", "ok\n"),
+            ("GET /readyz", "503", r#"{"ready":false,"reason":"behind"}"#),
+            ("GET /metrics", "200", "figures\n"),
+            ("GET /livez/deeper", "404", "not found\n"),
+            ("POST /metrics", "405", "GET, HEAD\n"),
+            ("HEAD /livez", "200", ""),
+        ] {
+            let answer = ask(listen, line).await;
+            let (head, said) = answer.split_once("\r\n\r\n").unwrap();
+            assert_eq!((&head[9..12], said), (status, body), "{line}: {head}");
+            assert_eq!(head.contains("allow: GET, HEAD"), status == "405", "{line}: {head}");
+        }
+        serving.abort();
+        let listen = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let serving = service(listen, Ok(()));
+        assert!(ask(listen, "GET /readyz").await.ends_with(r#"{"ready":true}"#));
+        serving.abort();
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_bound_wait_until_one_ends() {
+        let listen = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let serving = service(listen, Ok(()));
+        let mut idle = vec![connect(listen).await];
+        while idle.len() < CONNECTIONS_MAX {
+            idle.push(connect(listen).await);
+        }
+        let mut late = Box::pin(ask(listen, "GET /livez"));
+        let soon = Duration::from_millis(300);
+        assert!(tokio::time::timeout(soon, &mut late).await.is_err(), "there is no place left");
+        idle.pop();
+        assert!(late.await.ends_with("ok\n"));
+        serving.abort();
+    }
+}
