@@ -156,7 +156,6 @@ impl Stack {
         command
             .args(["up", "--port-base", "0", "--lease", options.lease])
             .args(["--edges", &options.edges.to_string(), "--replicas", &options.replicas.to_string()])
-            .args(["--cluster", &options.cluster.to_string()])
             .args(&options.words)
             .arg("--home")
             .arg(&options.home)
@@ -164,6 +163,9 @@ impl Stack {
             .stdin(Stdio::null())
             .stdout(printed.try_clone()?)
             .stderr(printed);
+        if options.cluster > 1 {
+            command.args(["--cluster", &options.cluster.to_string()]);
+        }
         if let Some(nats) = options.lossy_bus.clone().or_else(nats_server) {
             command.arg("--nats-server").arg(nats);
         }

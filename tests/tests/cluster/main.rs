@@ -5,3 +5,4 @@ mod deposed;
 mod isolated;
 mod nodes;
 mod rotation;
+mod shipped;

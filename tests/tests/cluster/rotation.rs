@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
-struct Scene {
+/// A keyring and whoever uses it, at a stack on several servers.
+pub struct Scene {
     stack: Stack,
     operator: Operator,
     ring: KeyringId,
@@ -28,7 +29,12 @@ impl Scene {
         options.cluster = 3;
         // As long as servers take to agree on another leader, so that edges are fresh in between.
         options.lease = "10s";
-        let stack = tokio::task::block_in_place(|| Stack::start(&options)).unwrap();
+        Scene::over(&options, folder).await
+    }
+
+    /// Starts the stack; `folder` is kept for as long as it runs.
+    pub async fn over(options: &StackOptions, folder: TempDir) -> Scene {
+        let stack = tokio::task::block_in_place(|| Stack::start(options)).unwrap();
         let operator = Operator::connect(&stack.context).await.unwrap();
         let tenant = Address::Tenant(Tenant::parse("acme").unwrap());
         let policy = json!({ "overlap_min": "1s", "quiet": "3s", "overlap_max": "30d" });
@@ -39,20 +45,22 @@ impl Scene {
         Scene { stack, operator, ring, held, _folder: folder }
     }
 
-    async fn rotate(&self) -> Version {
+    /// Rotates, and lets the client have the new key.
+    pub async fn rotate(&self) -> Version {
         let version = self.operator.rotate(&self.ring).await.unwrap();
         let key = self.operator.delivered(&self.ring, version).await.unwrap();
         traffic::swap(&self.held, key);
         version
     }
 
-    fn traffic(&self) -> Traffic {
+    /// The client asks every edge in turn.
+    pub fn traffic(&self) -> Traffic {
         let edges: Vec<String> = self.stack.context.edges.iter().map(|edge| edge.http.clone()).collect();
         Traffic::start(vec![("web".to_owned(), Arc::clone(&self.held))], &edges, Duration::from_millis(20))
     }
 
     /// Every version that was acknowledged is in the log once, and ends as it should.
-    async fn ends_well(&self, newest: Version) {
+    pub async fn ends_well(&self, newest: Version) {
         let old = Version(newest.0 - 1);
         self.operator.until(&self.ring, "retired", |state| word(state, old) == "retired").await.unwrap();
         let (state, events) = self.operator.history(&Address::Keyring(self.ring.clone())).await.unwrap();
@@ -62,7 +70,8 @@ impl Scene {
     }
 }
 
-fn assert_nobody_was_refused(tally: &Arc<Tally>) {
+/// There was traffic, and each answer was yes or not yet.
+pub fn assert_nobody_was_refused(tally: &Arc<Tally>) {
     let accepted = tally.accepted.load(Ordering::Relaxed);
     println!("accepted {accepted}, unanswered {}", tally.unavailable.load(Ordering::Relaxed));
     assert!(accepted > 0, "there was no traffic");
