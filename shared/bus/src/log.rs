@@ -198,6 +198,9 @@ impl Bus {
         if notes.contains_key(successor::RESTORING) {
             return Err(BusError::failed(HEAD)(&"it is being restored"));
         }
+        if is_of_no_leader(info) {
+            return Err(BusError::failed(HEAD)(&"no server leads the log now"));
+        }
         let created = millis(info.created);
         let restored = Successor::read(notes, &self.signers(), created).unwrap_or_else(|reason| {
             tracing::warn!(%reason, "it is said that the log was restored; that is not believed");
@@ -214,11 +217,9 @@ impl Bus {
     /// When the bus cannot be asked, or the leader has not heard of enough others.
     pub async fn head_and_age(&self) -> Result<(LogHead, Duration), BusError> {
         let stream = self.stream(subject::EVENTS).await?;
-        let info = stream.get_info().await.trying("reading the head of the log")?;
-        let heard =
-            info.cluster.iter().flat_map(|cluster| &cluster.replicas).map(|peer| peer.active).collect();
-        let age = majority_age(info.config.num_replicas, heard).ok_or_else(|| {
-            BusError::failed("reading the head of the log")(&"its leader hears of too few others")
+        let info = stream.get_info().await.trying(HEAD)?;
+        let age = sure_since(&info).ok_or_else(|| {
+            BusError::failed(HEAD)(&"its leader hears of too few others, or nobody leads it")
         })?;
         Ok((self.head_of(&info)?, age))
     }
@@ -352,8 +353,26 @@ impl Bus {
     }
 }
 
+/// How long ago who tells this of the log was last sure to lead it; nothing where that is not its leader, or has not
+/// heard of enough others.
+pub(crate) fn sure_since(info: &Info) -> Option<Duration> {
+    if is_of_no_leader(info) {
+        return None;
+    }
+    let others = info.cluster.iter().flat_map(|cluster| &cluster.replicas);
+    // Of one that was never heard of it is said that it was heard of just now.
+    let heard = others.filter(|peer| peer.current || !peer.active.is_zero()).map(|peer| peer.active);
+    majority_age(info.config.num_replicas, heard.collect())
+}
+
+/// Of a stream that nobody leads, the server that answers for the whole cluster tells nothing but the configuration, also
+/// for as long as it has lost the others: with no leader, and with a state of no messages.
+fn is_of_no_leader(info: &Info) -> bool {
+    info.cluster.as_ref().is_some_and(|cluster| cluster.leader.is_none())
+}
+
 /// How long ago a leader has last heard of as many others as make a majority with it, of `copies`.
-pub(crate) fn majority_age(copies: usize, mut heard: Vec<Duration>) -> Option<Duration> {
+fn majority_age(copies: usize, mut heard: Vec<Duration>) -> Option<Duration> {
     heard.sort();
     match copies / 2 {
         0 => Some(Duration::ZERO),
@@ -404,5 +423,35 @@ mod tests {
         assert_eq!(age(1, &[]), Some(0));
         assert_eq!((age(3, &[9, 1]), age(3, &[4]), age(3, &[])), (Some(1), Some(4), None));
         assert_eq!((age(5, &[9, 1, 3, 7]), age(5, &[1])), (Some(3), None));
+    }
+
+    /// As nats-server 2.15.1 tells it.
+    fn told(leader: &str, replicas: &str) -> Info {
+        let told = format!(
+            r#"{{"type": "io.nats.jetstream.api.v1.stream_info_response", "total": 0, "offset": 0, "limit": 0,
+                "config": {{"name": "KW_EVENTS", "subjects": ["kw.evt.>"], "retention": "limits", "max_consumers": -1,
+                    "max_msgs": -1, "max_bytes": -1, "max_age": 0, "max_msgs_per_subject": -1, "max_msg_size": -1,
+                    "discard": "old", "storage": "file", "num_replicas": 3, "duplicate_window": 120000000000}},
+                "created": "2026-11-25T14:24:19Z", "ts": "2026-11-25T14:24:30Z",
+                "state": {{"messages": 0, "bytes": 0, "first_seq": 0, "first_ts": "0001-01-01T00:00:00Z",
+                    "last_seq": 0, "last_ts": "0001-01-01T00:00:00Z", "consumer_count": 5}},
+                "cluster": {{"name": "keywheel", "raft_group": "S-R3F", {leader} "replicas": [{replicas}]}}}}"#
+        );
+        serde_json::from_str(&told).unwrap()
+    }
+
+    #[test]
+    fn who_leads_not_or_was_never_heard_of_makes_nobody_sure() {
+        let leader = r#""leader": "nats-3","#;
+        let peer = |current: bool, active: u64| {
+            format!(r#"{{"name": "n", "current": {current}, "offline": false, "active": {active}}}"#)
+        };
+        let of = |leader: &str, peers: [String; 2]| sure_since(&told(leader, &peers.join(",")));
+        let sure = Some(Duration::from_nanos(7));
+        assert_eq!(of(leader, [peer(true, 7), peer(true, 9)]), sure);
+        assert_eq!(of(leader, [peer(false, 0), peer(false, 7)]), sure, "one that lags was heard of");
+        assert_eq!(of(leader, [peer(true, 0), peer(false, 9)]), Some(Duration::ZERO));
+        assert_eq!(of(leader, [peer(false, 0), peer(false, 0)]), None);
+        assert_eq!(of("", [peer(true, 7), peer(true, 9)]), None);
     }
 }

@@ -1,10 +1,10 @@
 //! A server that lost the others goes on talking to its clients, and nothing that they ask reaches whoever leads the
 //! log. Nobody tells them. So each connection asks from time to time, and goes to another server when it hears nothing.
 
-use crate::log::majority_age;
+use crate::log::sure_since;
 use async_nats::Client;
 use async_nats::connection::State;
-use async_nats::jetstream::{self, response::Response, stream::Info};
+use async_nats::jetstream::{self, response::Response};
 use keywheel_wire::subject;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,10 +63,7 @@ async fn led(client: &Client) -> Option<Duration> {
     let context = jetstream::new(client.clone());
     let asking = context.request(format!("STREAM.INFO.{}", subject::EVENTS), &());
     match timeout(PATIENCE, asking).await.ok()?.ok()? {
-        Response::Ok(Info { config, cluster, .. }) => {
-            let heard = cluster.iter().flat_map(|cluster| &cluster.replicas).map(|peer| peer.active);
-            majority_age(config.num_replicas, heard.collect())
-        }
+        Response::Ok(info) => sure_since(&info),
         Response::Err { error } => {
             // That there is no log is an answer too.
             (error.code() != UNAVAILABLE).then_some(Duration::ZERO)
